@@ -1,1 +1,42 @@
-//! stub
+//! airside: a reverse proxy that verifies who is calling Apache Airflow and says so in a form that
+//! stock Airflow accepts.
+//!
+//! The path of a request, one step after the other ([`proxy`] is the sentence itself):
+//!
+//! 1. [`downstream`] accepts the connection and reads the head, in bounded size and time.
+//! 2. [`sanitize`] removes what only airside may say.
+//! 3. [`route`] knows which rule the path falls under; what is not listed is protected.
+//! 4. [`credential`] finds exactly one bearer token.
+//! 5. [`token`] verifies it against the keys in [`jwks`]; [`caller`] remembers the verdict.
+//! 6. [`identity`] turns the claims into a user name and Airflow roles.
+//! 7. [`policy`] decides whether this caller may make this request.
+//! 8. [`handoff`] tells Airflow who is calling; nothing else makes a request that it may see.
+//! 9. [`upstream`] forwards it and cleans the response; [`answer`] streams it back.
+//! 10. [`rejection`] is what a caller gets when a step says no.
+//!
+//! Around the path: [`config`] (what is written, and the valid settings made of it), [`app`] (from
+//! settings to bound sockets and back), [`admin`], [`telemetry`], [`shutdown`], [`clock`],
+//! [`secret`], the commands in [`cli`], and, for development only, `dev`.
+
+pub mod admin;
+pub mod answer;
+pub mod app;
+pub mod caller;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod credential;
+pub mod downstream;
+pub mod handoff;
+pub mod identity;
+pub mod jwks;
+pub mod policy;
+pub mod proxy;
+pub mod rejection;
+pub mod route;
+pub mod sanitize;
+pub mod secret;
+pub mod shutdown;
+pub mod telemetry;
+pub mod token;
+pub mod upstream;

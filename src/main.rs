@@ -1,1 +1,7 @@
-fn main(){}
+//! The `airside` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    airside::cli::run()
+}

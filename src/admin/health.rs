@@ -1,0 +1,94 @@
+//! Whether requests should be sent here. Being alive depends on nothing outside; being ready does
+//! not depend on the identity provider unless asked to, because a sidecar must not take Airflow's
+//! UI and workers down with it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+use serde_json::{Map, Value, json};
+
+use crate::jwks::{Freshness, KeyStore};
+
+/// What readiness is made of.
+#[derive(Debug)]
+pub struct Health {
+    stage: Stage,
+    keys: Vec<Arc<KeyStore>>,
+    needs_keys: bool,
+}
+
+/// How far the life of the program is; shared with whoever runs it.
+#[derive(Clone, Debug, Default)]
+pub struct Stage(Arc<AtomicU8>);
+
+const STARTING: u8 = 0;
+const SERVING: u8 = 1;
+const DRAINING: u8 = 2;
+
+impl Stage {
+    /// The sockets are bound.
+    pub fn serving(&self) {
+        self.0.store(SERVING, Relaxed);
+    }
+
+    /// The end has begun.
+    pub fn draining(&self) {
+        self.0.store(DRAINING, Relaxed);
+    }
+
+    fn name(&self) -> &'static str {
+        match self.0.load(Relaxed) {
+            STARTING => "starting",
+            SERVING => "serving",
+            _ => "draining",
+        }
+    }
+}
+
+impl Health {
+    /// Readiness of these key stores; with `needs_keys`, each must have keys.
+    #[must_use]
+    pub const fn new(stage: Stage, keys: Vec<Arc<KeyStore>>, needs_keys: bool) -> Self {
+        Self { stage, keys, needs_keys }
+    }
+
+    /// Whether we are ready, and why or why not: per issuer whether its keys are `fresh`, `stale`
+    /// or `none`, and their age in seconds. An issuer with several key sets shows the worst.
+    #[must_use]
+    pub fn report(&self) -> (bool, Value) {
+        let mut issuers = Map::new();
+        let (mut attempted, mut usable) = (true, true);
+        for store in &self.keys {
+            let status = store.status();
+            attempted &= status.attempted;
+            usable &= status.freshness != Freshness::None;
+            let entry = json!({
+                "keys": name(status.freshness),
+                "age_seconds": status.age.map(|age| age.as_secs()),
+            });
+            let earlier = issuers.get(store.issuer().as_ref());
+            let worse = |earlier: &Value| {
+                let earlier = earlier.get("keys").and_then(Value::as_str).unwrap_or_default();
+                rank(name(status.freshness)) > rank(earlier)
+            };
+            if earlier.is_none_or(worse) {
+                issuers.insert(store.issuer().to_string(), entry);
+            }
+        }
+        let stage = self.stage.name();
+        let ready = stage == "serving" && attempted && (usable || !self.needs_keys);
+        (ready, json!({ "ready": ready, "stage": stage, "issuers": issuers }))
+    }
+}
+
+const fn name(freshness: Freshness) -> &'static str {
+    match freshness {
+        Freshness::Fresh => "fresh",
+        Freshness::Stale => "stale",
+        Freshness::None => "none",
+    }
+}
+
+fn rank(name: &str) -> usize {
+    ["fresh", "stale", "none"].iter().position(|known| *known == name).unwrap_or_default()
+}

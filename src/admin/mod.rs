@@ -1,0 +1,95 @@
+//! The admin listener: probes and metrics, apart from the port that callers reach.
+
+pub mod health;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tracing::debug;
+
+use crate::telemetry::metrics::Metrics;
+use health::Health;
+
+/// What the admin listener shows.
+#[derive(Debug)]
+pub struct Admin {
+    /// Whether to send requests here.
+    pub health: Health,
+    /// The counters.
+    pub metrics: Metrics,
+}
+
+/// Serves the admin endpoints until the future is dropped.
+pub async fn serve(listener: TcpListener, admin: Arc<Admin>) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            continue;
+        };
+        let admin = Arc::clone(&admin);
+        tokio::spawn(async move {
+            let answer = |request: Request<Incoming>| {
+                let answer = admin.answer(request.method(), request.uri().path());
+                async { Ok::<_, Infallible>(answer) }
+            };
+            let served = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .serve_connection(TokioIo::new(stream), service_fn(answer));
+            if let Err(error) = served.await {
+                debug!(%error, "admin connection ended");
+            }
+        });
+    }
+}
+
+impl Admin {
+    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            let mut answer = json_answer(StatusCode::METHOD_NOT_ALLOWED, &json!({}));
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return answer;
+        }
+        match path {
+            "/livez" => json_answer(StatusCode::OK, &json!({ "status": "live" })),
+            "/readyz" => {
+                let (ready, report) = self.health.report();
+                let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+                json_answer(status, &report)
+            }
+            "/metrics" => answer(StatusCode::OK, OPEN_METRICS, self.metrics.encode()),
+            _ => json_answer(
+                StatusCode::NOT_FOUND,
+                &json!({
+                    "status": "not_found",
+                    "paths": ["/livez", "/readyz", "/metrics"],
+                }),
+            ),
+        }
+    }
+}
+
+/// OpenMetrics 1.0, section "Protocol negotiation".
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+fn json_answer(status: StatusCode, body: &serde_json::Value) -> Response<Full<Bytes>> {
+    answer(status, "application/json", body.to_string())
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}

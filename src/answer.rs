@@ -1,0 +1,239 @@
+//! The body of an answer, which ends the exchange: it owns the record of the request and the
+//! connection to Airflow, so that dropping it (at the end, or when the client is gone) logs,
+//! counts, and gives the connection back or closes it.
+
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::{Instant as TokioInstant, Sleep, sleep_until};
+
+use crate::handoff::Bearer;
+use crate::identity::Principal;
+use crate::rejection::Reason;
+use crate::telemetry::Exchange;
+use crate::upstream::body::Progress;
+use crate::upstream::pool::Connection;
+
+/// The body of an answer.
+#[derive(Debug)]
+pub struct Answer {
+    source: Source,
+    exchange: Option<Exchange>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Own(Option<Bytes>),
+    Upstream(Box<Stream>),
+}
+
+#[derive(Debug)]
+struct Stream {
+    incoming: Incoming,
+    connection: Option<Connection>,
+    progress: Option<Rc<Progress>>,
+    idle_timeout: Duration,
+    last: Instant,
+    alarm: Option<Pin<Box<Sleep>>>,
+    told: Option<Arc<Principal>>,
+}
+
+impl Bearer {
+    /// The principal whose signed token must be looked at again after an answer of this status;
+    /// forgets it at once where the status alone says that Airflow did not take it.
+    pub(crate) fn told(self, status: StatusCode) -> Option<Arc<Principal>> {
+        let Self::Ours(principal) = self else {
+            return None;
+        };
+        if status == StatusCode::UNAUTHORIZED {
+            principal.statement.store(None);
+        }
+        (status == StatusCode::FORBIDDEN || status == StatusCode::UNAUTHORIZED).then_some(principal)
+    }
+}
+
+impl Answer {
+    /// A body of our own.
+    #[must_use]
+    pub const fn own(body: Bytes) -> Self {
+        Self { source: Source::Own(Some(body)), exchange: None }
+    }
+
+    /// A body that streams from Airflow. `told` is the principal whose token Airflow may have
+    /// refused.
+    pub(crate) fn upstream(
+        incoming: Incoming,
+        connection: Connection,
+        progress: Option<Rc<Progress>>,
+        idle_timeout: Duration,
+        told: Option<Arc<Principal>>,
+    ) -> Self {
+        let stream = Stream {
+            incoming,
+            connection: Some(connection),
+            progress,
+            idle_timeout,
+            last: Instant::now(),
+            alarm: None,
+            told,
+        };
+        Self { source: Source::Upstream(Box::new(stream)), exchange: None }
+    }
+
+    /// Hands the record of the request to its answer, to be ended with it.
+    #[must_use]
+    pub fn ending(response: Response<Self>, mut exchange: Exchange) -> Response<Self> {
+        exchange.answered(response.status());
+        response.map(|mut answer| {
+            answer.exchange = Some(exchange);
+            answer
+        })
+    }
+
+    fn broke_off(&mut self, reason: Reason) -> BrokenOff {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.broke_off(reason);
+        }
+        BrokenOff
+    }
+}
+
+impl Stream {
+    /// Gives the connection back as soon as nothing more will come over it.
+    fn release_at_end(&mut self) {
+        let sent = self.progress.as_ref().is_none_or(|progress| progress.ended().is_some());
+        if self.incoming.is_end_stream()
+            && sent
+            && let Some(connection) = self.connection.take()
+        {
+            connection.release();
+        }
+    }
+
+    /// Airflow 3 answers 403 with this text where it cannot verify a token
+    /// (`api_fastapi/core_api/security.py`): what we signed is not signed again for others.
+    fn look_for_refusal(&mut self, data: &Bytes) -> bool {
+        let Some(principal) = self.told.take() else {
+            return false;
+        };
+        let refused = data.windows(INVALID_TOKEN.len()).any(|window| window == INVALID_TOKEN);
+        if refused {
+            principal.statement.store(None);
+        }
+        refused
+    }
+
+    /// Ready when no byte has passed either way for too long.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let sent = self.progress.as_ref().map_or(self.last, |progress| progress.last());
+            let deadline = self.last.max(sent) + self.idle_timeout;
+            if deadline <= Instant::now() {
+                return Poll::Ready(());
+            }
+            let deadline = TokioInstant::from_std(deadline);
+            let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+            if alarm.deadline() != deadline {
+                alarm.as_mut().reset(deadline);
+            }
+            ready!(alarm.as_mut().poll(cx));
+        }
+    }
+}
+
+const INVALID_TOKEN: &[u8] = b"Invalid JWT token";
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        let this = &mut *self;
+        let stream = match &mut this.source {
+            Source::Own(body) => {
+                let data = body.take();
+                if let (Some(exchange), Some(data)) = (&mut this.exchange, &data) {
+                    exchange.sent(data.len() as u64);
+                }
+                return Poll::Ready(data.map(|data| Ok(Frame::data(data))));
+            }
+            Source::Upstream(stream) => stream,
+        };
+        let Poll::Ready(frame) = Pin::new(&mut stream.incoming).poll_frame(cx) else {
+            ready!(stream.poll_silence(cx));
+            return Poll::Ready(Some(Err(this.broke_off(Reason::UpstreamTimeout))));
+        };
+        stream.last = Instant::now();
+        match frame.map(|frame| frame.map(Frame::into_data)) {
+            Some(Ok(Ok(data))) => {
+                let refused = stream.look_for_refusal(&data);
+                stream.release_at_end();
+                if let Some(exchange) = &mut this.exchange {
+                    exchange.sent(data.len() as u64);
+                    if refused {
+                        exchange.found(SECRET_MISMATCH);
+                    }
+                }
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
+            // Trailers are dropped; nothing follows them.
+            Some(Ok(Err(_))) | None => {
+                stream.release_at_end();
+                Poll::Ready(None)
+            }
+            Some(Err(_)) => Poll::Ready(Some(Err(this.broke_off(Reason::UpstreamInvalid)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Own(body) => body.is_none(),
+            Source::Upstream(stream) => stream.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Own(body) => SizeHint::with_exact(body.as_ref().map_or(0, |b| b.len() as u64)),
+            Source::Upstream(stream) => stream.incoming.size_hint(),
+        }
+    }
+}
+
+const SECRET_MISMATCH: &str = "Airflow refused the token that airside signed: compare \
+    handoff.secret_file, audience and issuer with [api_auth] jwt_secret, jwt_audience and \
+    jwt_issuer, and the clocks";
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Source::Upstream(stream) = &mut self.source {
+            stream.release_at_end();
+            if let (Some(exchange), Some(progress)) = (&mut self.exchange, &stream.progress) {
+                exchange.received(progress.bytes());
+            }
+        }
+    }
+}
+
+/// The answer ended before its end: hyper closes the client's connection, so that nobody takes it
+/// for whole.
+#[derive(Debug)]
+pub struct BrokenOff;
+
+impl fmt::Display for BrokenOff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the answer broke off")
+    }
+}
+
+impl std::error::Error for BrokenOff {}

@@ -1,0 +1,45 @@
+//! `airside serve`: runs the proxy until a signal.
+
+use std::io::{Write, stderr};
+use std::process::ExitCode;
+
+use tokio::runtime::Builder;
+use tracing::error;
+
+use super::exit;
+use crate::app::App;
+use crate::config::{self, Config, Environment, Overrides};
+use crate::shutdown::Signals;
+use crate::telemetry::logging::Logging;
+
+/// Runs the command.
+#[must_use]
+pub fn run(overrides: &Overrides, environment: &Environment) -> ExitCode {
+    let config = match config::load(overrides, environment) {
+        Ok(config) => config,
+        Err(problems) => {
+            let _ = writeln!(stderr(), "airside: {problems}");
+            return ExitCode::from(exit::CONFIG);
+        }
+    };
+    let logging = Logging::start(config.log_format, config.log_level);
+    match serve(config, &logging) {
+        Ok(code) => code,
+        Err(error) => {
+            error!(%error, "airside cannot run");
+            let _ = writeln!(stderr(), "airside: {error}");
+            ExitCode::from(exit::FAILED)
+        }
+    }
+}
+
+fn serve(config: Config, logging: &Logging) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let control = Builder::new_current_thread().enable_all().thread_name("airside").build()?;
+    control.block_on(async {
+        let mut signals = Signals::take_over()?;
+        let app = App::start(config, logging).await?;
+        signals.next().await;
+        let finished = app.drain(&mut signals).await;
+        Ok(if finished { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) })
+    })
+}

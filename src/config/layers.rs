@@ -1,0 +1,411 @@
+//! File, environment and command line, put together: flag before variable before file before
+//! default. This is the one door to the environment.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use super::problem::{Findings, Problems};
+use super::tree::{Node, Origin, Tree, Value};
+
+/// What the command line says.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Overrides {
+    /// The configuration file, YAML.
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where callers connect (default 0.0.0.0:8080).
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<String>,
+    /// Where probes and scrapes connect (default 127.0.0.1:9090).
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub admin_listen: Option<String>,
+    /// Where Airflow listens.
+    #[arg(long, value_name = "URL")]
+    pub upstream: Option<String>,
+    /// The Entra directory (tenant) id.
+    #[arg(long, value_name = "GUID")]
+    pub entra_tenant: Option<String>,
+    /// The application (client) id of the API's registration in Entra.
+    #[arg(long, value_name = "GUID")]
+    pub entra_client_id: Option<String>,
+    /// An accepted audience of Entra's tokens; may be repeated.
+    #[arg(long, value_name = "AUD")]
+    pub entra_audience: Vec<String>,
+    /// The file with Airflow's `[api_auth] jwt_secret`.
+    #[arg(long, value_name = "FILE")]
+    pub airflow_jwt_secret_file: Option<String>,
+    /// Maps a role value of tokens to an Airflow role; may be repeated.
+    #[arg(long, value_name = "VALUE=ROLE")]
+    pub role: Vec<String>,
+    /// A folder in which fetched keys survive a restart.
+    #[arg(long, value_name = "DIR")]
+    pub keys_cache_dir: Option<String>,
+    /// How log lines look: text or json.
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+    /// From which level on is logged: off, error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+}
+
+/// The environment, read once.
+#[derive(Clone, Debug, Default)]
+pub struct Environment(HashMap<String, String>);
+
+impl Environment {
+    /// The environment of this process. Empty variables are unset; those that are not UTF-8 are
+    /// not ours.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the door")]
+    pub fn of_process() -> Self {
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        Self(std::env::vars_os().filter_map(text).filter(|(_, value)| !value.is_empty()).collect())
+    }
+
+    /// An environment of these variables.
+    #[must_use]
+    pub fn of(variables: &[(&str, &str)]) -> Self {
+        let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Self(variables.iter().filter(|(_, value)| !value.is_empty()).map(pair).collect())
+    }
+
+    /// The value of a variable that is set and not empty.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+}
+
+/// Reads the file, if one is named, and lays environment and flags over it.
+pub fn read(overrides: &Overrides, environment: &Environment) -> Result<Tree, Problems> {
+    let mut tree = match overrides.file(environment) {
+        Some(file) => parse(&file, environment)?,
+        None => Tree::empty("(no configuration file)"),
+    };
+    overrides.lay_over(&mut tree, environment)?;
+    Ok(tree)
+}
+
+fn parse(file: &PathBuf, environment: &Environment) -> Result<Tree, Problems> {
+    let name = file.display().to_string();
+    let nothing = Tree::empty(&name);
+    let mut findings = Findings::about(&nothing);
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) => {
+            findings.add("", error.to_string(), "a readable YAML file in UTF-8", None);
+            return findings.conclude(None);
+        }
+    };
+    let mut tree = match Tree::parse(&name, &text) {
+        Ok(tree) => tree,
+        Err(error) => {
+            findings.add("", error.to_string(), "YAML", None);
+            return findings.conclude(None);
+        }
+    };
+    let unset = expand(&mut tree.root, "", environment);
+    let mut findings = Findings::about(&tree);
+    for (key, name) in unset {
+        let hint = "set the variable, or write $${…} for a literal ${…}";
+        findings.add(&key, format!("${{{name}}}"), format!("{name} to be set"), Some(hint));
+    }
+    if findings.is_empty() { Ok(tree) } else { findings.conclude(None) }
+}
+
+/// Replaces `${NAME}` in every scalar; gives the keys and names of those that are not set.
+fn expand(node: &mut Node, key: &str, environment: &Environment) -> Vec<(String, String)> {
+    match &mut node.value {
+        Value::Text(text) if text.contains("${") => {
+            let (expanded, unset) = expand_text(text, environment);
+            node.value = Value::Loose(expanded);
+            unset.into_iter().map(|name| (key.to_owned(), name)).collect()
+        }
+        Value::List(items) => {
+            let each = items.iter_mut().enumerate();
+            each.flat_map(|(at, item)| expand(item, &format!("{key}[{at}]"), environment)).collect()
+        }
+        Value::Map(entries) => {
+            let name = |name: &str| {
+                if key.is_empty() { name.into() } else { format!("{key}.{name}") }
+            };
+            let each = entries.iter_mut();
+            each.flat_map(|entry| expand(&mut entry.node, &name(&entry.key), environment)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn expand_text(text: &str, environment: &Environment) -> (String, Vec<String>) {
+    let (mut expanded, mut unset, mut rest) = (String::new(), Vec::new(), text);
+    while let Some(at) = rest.find("${") {
+        let (before, from) = rest.split_at(at);
+        if let Some(before) = before.strip_suffix('$') {
+            expanded.push_str(before);
+            expanded.push_str("${");
+            rest = from.get(2..).unwrap_or_default();
+            continue;
+        }
+        expanded.push_str(before);
+        let Some((name, after)) = from.get(2..).and_then(|inner| inner.split_once('}')) else {
+            rest = from;
+            break;
+        };
+        match environment.get(name) {
+            Some(value) => expanded.push_str(value),
+            None => unset.push(name.to_owned()),
+        }
+        rest = after;
+    }
+    expanded.push_str(rest);
+    (expanded, unset)
+}
+
+impl Overrides {
+    fn file(&self, environment: &Environment) -> Option<PathBuf> {
+        self.config.clone().or_else(|| environment.get("AIRSIDE_CONFIG").map(PathBuf::from))
+    }
+
+    fn lay_over(&self, tree: &mut Tree, environment: &Environment) -> Result<(), Problems> {
+        let one = |flag: &Option<String>, name| Layer::one(flag.as_deref(), name, environment);
+        let many = |flags: &[String], name| Layer::many(flags, name, environment);
+
+        let places: [(&[&str], Option<Layer>); 5] = [
+            (&["listen"], one(&self.listen, "listen")),
+            (&["admin", "listen"], one(&self.admin_listen, "admin-listen")),
+            (&["upstream", "url"], one(&self.upstream, "upstream")),
+            (&["keys", "cache_dir"], one(&self.keys_cache_dir, "keys-cache-dir")),
+            (&["log", "format"], one(&self.log_format, "log-format")),
+        ];
+        for (path, layer) in places {
+            if let Some(layer) = layer {
+                tree.set(path, layer.text());
+            }
+        }
+        if let Some(level) = one(&self.log_level, "log-level") {
+            tree.set(&["log", "level"], level.text());
+        }
+        if let Some(secret) = one(&self.airflow_jwt_secret_file, "airflow-jwt-secret-file") {
+            set_secret(tree, &secret);
+        }
+        let entra = [
+            ("tenant", one(&self.entra_tenant, "entra-tenant")),
+            ("client_id", one(&self.entra_client_id, "entra-client-id")),
+        ];
+        for (key, layer) in entra {
+            if let Some(layer) = layer {
+                issuer(tree, "entra", &layer.origin).set_key(key, layer.text());
+            }
+        }
+        if let Some(audiences) = many(&self.entra_audience, "entra-audience") {
+            issuer(tree, "entra", &audiences.origin).set_key("audiences", audiences.list());
+        }
+        if !has_entra(tree) {
+            for (key, name) in [("tenant", "AAD_TENANT_ID"), ("client_id", "AAD_CLIENT_ID")] {
+                if let Some(layer) = Layer::variable(name, environment) {
+                    issuer(tree, "entra", &layer.origin).set_key(key, layer.text());
+                }
+            }
+        }
+        match many(&self.role, "role") {
+            Some(roles) => set_roles(tree, &roles),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What one flag or its variable says.
+struct Layer {
+    values: Vec<String>,
+    origin: Origin,
+}
+
+impl Layer {
+    fn one(flag: Option<&str>, name: &str, environment: &Environment) -> Option<Self> {
+        let given = |value: &str| Self {
+            values: vec![value.to_owned()],
+            origin: Origin::Flag(format!("--{name}")),
+        };
+        flag.map(given).or_else(|| Self::variable(&variable(name), environment))
+    }
+
+    fn many(flags: &[String], name: &str, environment: &Environment) -> Option<Self> {
+        if !flags.is_empty() {
+            return Some(Self {
+                values: flags.to_vec(),
+                origin: Origin::Flag(format!("--{name}")),
+            });
+        }
+        let mut layer = Self::variable(&variable(name), environment)?;
+        let parts = layer.values.iter().flat_map(|value| value.split(','));
+        layer.values = parts.map(|part| part.trim().to_owned()).collect();
+        Some(layer)
+    }
+
+    fn variable(name: &str, environment: &Environment) -> Option<Self> {
+        let value = environment.get(name)?;
+        Some(Self { values: vec![value.to_owned()], origin: Origin::Variable(name.to_owned()) })
+    }
+
+    fn text(&self) -> Node {
+        Node::loose(&self.values.concat(), &self.origin)
+    }
+
+    fn list(&self) -> Node {
+        let items = self.values.iter().map(|value| Node::loose(value, &self.origin)).collect();
+        Node { value: Value::List(items), origin: self.origin.clone() }
+    }
+}
+
+fn variable(flag: &str) -> String {
+    format!("AIRSIDE_{}", flag.to_ascii_uppercase().replace('-', "_"))
+}
+
+/// One secret serves both directions: signing what Airflow takes for its own, and verifying what
+/// Airflow issued.
+fn set_secret(tree: &mut Tree, secret: &Layer) {
+    issuer(tree, "airflow", &secret.origin).set_key("secret_file", secret.text());
+    tree.set(&["handoff", "secret_file"], secret.text());
+    if tree.root.get("handoff").and_then(|handoff| handoff.get("type")).is_none() {
+        tree.set(&["handoff", "type"], Node::loose("airflow_token", &secret.origin));
+    }
+}
+
+fn set_roles(tree: &mut Tree, roles: &Layer) -> Result<(), Problems> {
+    let mut map: Vec<(String, Vec<Node>)> = Vec::new();
+    for pair in &roles.values {
+        let Some((value, role)) =
+            pair.split_once('=').filter(|(v, r)| !v.is_empty() && !r.is_empty())
+        else {
+            tree.set(&["roles", "map"], roles.text());
+            let mut findings = Findings::about(tree);
+            findings.add("roles.map", format!("{pair:?}"), "VALUE=ROLE", None);
+            return findings.conclude(None);
+        };
+        let role = Node::loose(role, &roles.origin);
+        match map.iter_mut().find(|(known, _)| known == value) {
+            Some((_, all)) => all.push(role),
+            None => map.push((value.to_owned(), vec![role])),
+        }
+    }
+    tree.set(&["roles", "map"], Node::map(roles.origin.clone()));
+    for (value, all) in map {
+        let list = Node { value: Value::List(all), origin: roles.origin.clone() };
+        tree.set(&["roles", "map", &value], list);
+    }
+    Ok(())
+}
+
+/// The entry of `issuers` with this name, which is also its type; made if absent.
+fn issuer<'t>(tree: &'t mut Tree, name: &str, origin: &Origin) -> &'t mut Node {
+    let issuers = tree.root.child("issuers", origin);
+    if !matches!(issuers.value, Value::List(_)) {
+        *issuers = Node { value: Value::List(Vec::new()), origin: origin.clone() };
+    }
+    let Value::List(items) = &mut issuers.value else { unreachable!("made a list just now") };
+    let named = |item: &Node| item.get("name").and_then(Node::text) == Some(name);
+    let index = items.iter().position(named).unwrap_or_else(|| {
+        let mut entry = Node::map(origin.clone());
+        entry.set_key("name", Node::loose(name, origin));
+        entry.set_key("type", Node::loose(name, origin));
+        items.push(entry);
+        items.len() - 1
+    });
+    let last = items.len() - 1;
+    let Some(item) = items.get_mut(index.min(last)) else { unreachable!("found or made just now") };
+    item
+}
+
+/// Whether file or flags name an issuer other than Airflow, which the secret alone brings.
+fn has_entra(tree: &Tree) -> bool {
+    let Some(Value::List(items)) = tree.root.get("issuers").map(|node| &node.value) else {
+        return false;
+    };
+    items.iter().any(|item| {
+        let from_secret = |node: &Node| !matches!(node.origin, Origin::File { .. });
+        item.get("type").and_then(Node::text) != Some("airflow") || !from_secret(item)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(overrides: &Overrides, variables: &[(&str, &str)]) -> Tree {
+        read(overrides, &Environment::of(variables)).unwrap()
+    }
+
+    fn at<'t>(tree: &'t Tree, path: &[&str]) -> Option<&'t str> {
+        path.iter().try_fold(&tree.root, |node, key| node.get(key)).and_then(Node::text)
+    }
+
+    #[test]
+    fn a_flag_beats_a_variable() {
+        let overrides = Overrides { listen: Some("flag".into()), ..Overrides::default() };
+        let tree = tree(&overrides, &[("AIRSIDE_LISTEN", "variable"), ("AIRSIDE_UPSTREAM", "u")]);
+        assert_eq!(at(&tree, &["listen"]), Some("flag"));
+        assert_eq!(at(&tree, &["upstream", "url"]), Some("u"));
+        assert_eq!(tree.place("upstream.url"), "environment variable AIRSIDE_UPSTREAM");
+    }
+
+    #[test]
+    fn an_empty_or_foreign_variable_is_none() {
+        let tree =
+            tree(&Overrides::default(), &[("AIRSIDE_LISTEN", ""), ("AIRSIDE_PORT", "tcp://x")]);
+        assert!(tree.root.get("listen").is_none());
+    }
+
+    #[test]
+    fn the_secret_serves_both_directions() {
+        let tree = tree(&Overrides::default(), &[("AIRSIDE_AIRFLOW_JWT_SECRET_FILE", "/s")]);
+        assert_eq!(at(&tree, &["handoff", "secret_file"]), Some("/s"));
+        assert_eq!(at(&tree, &["handoff", "type"]), Some("airflow_token"));
+        assert_eq!(
+            tree.place("issuers[0].secret_file"),
+            "environment variable AIRSIDE_AIRFLOW_JWT_SECRET_FILE"
+        );
+    }
+
+    #[test]
+    fn aad_variables_count_only_where_nothing_else_names_an_issuer() {
+        let aad = [("AAD_TENANT_ID", "t"), ("AAD_CLIENT_ID", "c")];
+        let from_aad = tree(&Overrides::default(), &aad);
+        assert_eq!(from_aad.place("issuers[0].tenant"), "environment variable AAD_TENANT_ID");
+        let flags = Overrides { entra_tenant: Some("other".into()), ..Overrides::default() };
+        let from_flags = tree(&flags, &aad);
+        assert_eq!(from_flags.place("issuers[0].tenant"), "flag --entra-tenant");
+        assert_eq!(from_flags.place("issuers[0].client_id"), "flag --entra-tenant");
+    }
+
+    #[test]
+    fn roles_gather_by_value() {
+        let role = vec!["a=Op".to_owned(), "b=Admin".to_owned(), "a=User".to_owned()];
+        let tree = tree(&Overrides { role, ..Overrides::default() }, &[]);
+        let map = tree.root.get("roles").and_then(|roles| roles.get("map")).unwrap();
+        let Value::List(roles) = &map.get("a").unwrap().value else { panic!("a list") };
+        assert_eq!(roles.iter().filter_map(Node::text).collect::<Vec<_>>(), ["Op", "User"]);
+    }
+
+    #[test]
+    fn variables_expand_and_escape() {
+        let environment = Environment::of(&[("A", "1"), ("B", "${A}")]);
+        for (text, expanded, unset) in [
+            ("${A}", "1", vec![]),
+            ("x${A}y${A}", "x1y1", vec![]),
+            ("$${A}", "${A}", vec![]),
+            ("${B}", "${A}", vec![]),
+            ("${C}-${D}", "-", vec!["C", "D"]),
+            ("${A", "${A", vec![]),
+            ("$A", "$A", vec![]),
+        ] {
+            let (found, missing) = expand_text(text, &environment);
+            assert_eq!(
+                (found.as_str(), missing),
+                (expanded, unset.into_iter().map(str::to_owned).collect()),
+                "{text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,537 @@
+//! Holds a tree against the schema of [`super::written`] and finds everything that does not fit,
+//! where deserialising would stop at the first. What fits is deserialised.
+
+use std::net::SocketAddr;
+use std::sync::LazyLock;
+
+use ipnet::IpNet;
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value as Json};
+
+use super::problem::{Findings, Problems};
+use super::tree::{Entry, Node, Tree, Value};
+use super::written::{Written, format};
+
+/// Reads the tree, or says everything that is wrong with its shape.
+pub fn read(tree: &Tree) -> Result<Written, Problems> {
+    let mut findings = Findings::about(tree);
+    let value = Lint { findings: &mut findings }.value("", &tree.root, &SCHEMA);
+    let written = value
+        .filter(|_| findings.is_empty())
+        .and_then(|value| findings.take("", serde_json::from_value(value), "a valid value"));
+    findings.conclude(written)
+}
+
+/// The schema, without references, so that walking it needs no look-ups.
+static SCHEMA: LazyLock<Json> = LazyLock::new(|| {
+    let settings =
+        SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    settings.into_generator().into_root_schema_for::<Written>().to_value()
+});
+
+/// Keys and values of the configuration's design that this version does not have: refused by name
+/// rather than as unknown. Without values: the whole key.
+const LATER: [(&str, &[&str]); 34] = [
+    ("execution_listen", &[]),
+    ("tls", &[]),
+    ("proxy_protocol", &[]),
+    ("revocation", &[]),
+    ("exchange", &[]),
+    ("forward_auth", &[]),
+    ("telemetry", &[]),
+    ("admin.status", &["open"]),
+    ("upstream.urls", &[]),
+    ("upstream.airflow", &["2"]),
+    ("upstream.ca_file", &[]),
+    ("upstream.client_cert_file", &[]),
+    ("upstream.client_key_file", &[]),
+    ("issuers.type", &["oidc"]),
+    ("issuers.public_key_file", &[]),
+    ("issuers.kid", &[]),
+    ("issuers.keys_url", &[]),
+    ("issuers.keys_file", &[]),
+    ("issuers.algorithms", &[]),
+    ("issuers.username_prefix", &[]),
+    ("issuers.required_claims", &[]),
+    ("handoff.type", &["headers"]),
+    ("handoff.auth_manager", &["fab"]),
+    ("handoff.fab", &[]),
+    ("handoff.private_key_file", &[]),
+    ("handoff.kid", &[]),
+    ("handoff.airflow_keys_file", &[]),
+    ("handoff.airflow_kid", &[]),
+    ("handoff.assertion", &[]),
+    ("access.ui", &["login"]),
+    ("access.execution_api", &["verify"]),
+    ("access.delegate", &["true"]),
+    ("keys.cache_dir", &[]),
+    ("limits.failing_per_client", &[]),
+];
+
+const NOT_YET: &str = "this belongs to a later version of airside; remove it";
+
+struct Lint<'f, 't> {
+    findings: &'f mut Findings<'t>,
+}
+
+impl Lint<'_, '_> {
+    fn value(&mut self, key: &str, node: &Node, schema: &Json) -> Option<Json> {
+        if let Some(choices) = alternatives(schema) {
+            return self.alternative(key, node, choices);
+        }
+        if let Some(words) = words(schema) {
+            return self.word(key, node, &words);
+        }
+        let types = types(schema);
+        let allows = |name: &str| types.contains(&name);
+        match &node.value {
+            Value::Null if allows("null") => Some(Json::Null),
+            Value::Map(entries) if allows("object") => Some(self.map(key, entries, schema)),
+            Value::List(items) if allows("array") => Some(self.list(key, items, schema)),
+            Value::Text(text) if allows("string") => self.text(key, text, schema),
+            Value::Bool(value) if allows("boolean") => Some(Json::from(*value)),
+            Value::Integer(value) if allows("integer") => self.number(key, *value, schema),
+            Value::Loose(text) => self.loose(key, text, schema, &types),
+            _ => self.misfit(key, node, &expected(schema)),
+        }
+    }
+
+    fn misfit(&mut self, key: &str, node: &Node, expected: &str) -> Option<Json> {
+        let hint = match &node.value {
+            Value::Integer(_) | Value::Float(_) | Value::Bool(_) if expected.contains("text") => {
+                Some("put it in quotes")
+            }
+            _ => None,
+        };
+        self.findings.add(key, shown(node), expected, hint);
+        None
+    }
+
+    fn map(&mut self, key: &str, entries: &[Entry], schema: &Json) -> Json {
+        let empty = Map::new();
+        let properties = schema.get("properties").and_then(Json::as_object).unwrap_or(&empty);
+        let others = schema.get("additionalProperties").filter(|others| others.is_object());
+        let mut map = Map::new();
+        for entry in entries {
+            let inner = join(key, &entry.key);
+            if let Some(schema) = properties.get(&entry.key).or(others) {
+                map.extend(self.value(&inner, &entry.node, schema).map(|v| (entry.key.clone(), v)));
+            } else {
+                self.unknown(&inner, entry, properties);
+            }
+        }
+        for name in schema.get("required").and_then(Json::as_array).into_iter().flatten() {
+            let Some(name) = name.as_str() else { continue };
+            if !entries.iter().any(|entry| entry.key == name) {
+                let expected = properties.get(name).map_or_else(String::new, described);
+                self.findings.add(&join(key, name), "nothing", expected, missing_hint(key, name));
+            }
+        }
+        Json::Object(map)
+    }
+
+    fn unknown(&mut self, key: &str, entry: &Entry, properties: &Map<String, Json>) {
+        if is_later(key, None) {
+            if !is_inert(&entry.node) {
+                self.findings.add(key, shown(&entry.node), "nothing", Some(NOT_YET));
+            }
+            return;
+        }
+        let nearest = nearest(&entry.key, properties.keys().map(String::as_str));
+        let hint = nearest.map(|name| format!("did you mean `{name}`?"));
+        let known: Vec<&str> = properties.keys().map(String::as_str).collect();
+        let expected = format!("one of the keys {}", known.join(", "));
+        self.findings.add(key, "an unknown key", expected, hint.as_deref());
+    }
+
+    fn list(&mut self, key: &str, items: &[Node], schema: &Json) -> Json {
+        let anything = Json::Object(Map::new());
+        let schema = schema.get("items").unwrap_or(&anything);
+        let read =
+            |(index, item): (usize, &Node)| self.value(&format!("{key}[{index}]"), item, schema);
+        Json::Array(items.iter().enumerate().filter_map(read).collect())
+    }
+
+    fn text(&mut self, key: &str, text: &str, schema: &Json) -> Option<Json> {
+        let format = schema.get("format").and_then(Json::as_str).unwrap_or_default();
+        let misfit = match format {
+            format::LAPSE => humantime::parse_duration(text).is_err(),
+            format::SOCKET => text.parse::<SocketAddr>().is_err(),
+            format::WEB => !is_web_address(text),
+            format::NETWORK => network(text).is_none(),
+            _ => false,
+        };
+        if misfit {
+            self.findings.add(key, format!("{text:?}"), expected(schema), None);
+            return None;
+        }
+        Some(Json::from(text))
+    }
+
+    fn number(&mut self, key: &str, value: i64, schema: &Json) -> Option<Json> {
+        let bound = |name: &str| schema.get(name).and_then(Json::as_i64);
+        let fits = bound("minimum").is_none_or(|least| value >= least)
+            && bound("maximum").is_none_or(|most| value <= most);
+        if fits {
+            return Some(Json::from(value));
+        }
+        let hint = is_later(key, Some(&value.to_string())).then_some(NOT_YET);
+        self.findings.add(key, value.to_string(), expected(schema), hint);
+        None
+    }
+
+    fn loose(&mut self, key: &str, text: &str, schema: &Json, types: &[&str]) -> Option<Json> {
+        let allows = |name: &str| types.contains(&name);
+        if allows("string") {
+            return self.text(key, text, schema);
+        }
+        match text.parse::<i64>() {
+            Ok(number) if allows("integer") => return self.number(key, number, schema),
+            _ => {}
+        }
+        match text.parse::<bool>() {
+            Ok(value) if allows("boolean") => Some(Json::from(value)),
+            _ => {
+                self.findings.add(key, format!("{text:?}"), expected(schema), None);
+                None
+            }
+        }
+    }
+
+    fn word(&mut self, key: &str, node: &Node, words: &[&Json]) -> Option<Json> {
+        let found = match &node.value {
+            Value::Text(text) | Value::Loose(text) => Some(Json::from(text.as_str())),
+            Value::Bool(value) => Some(Json::from(*value)),
+            _ => None,
+        };
+        if let Some(word) = found.as_ref().filter(|found| words.contains(found)) {
+            return Some(word.clone());
+        }
+        let text = found
+            .as_ref()
+            .map(|word| word.as_str().map_or_else(|| word.to_string(), str::to_owned));
+        let hint = match &text {
+            Some(text) if is_later(key, Some(text)) => Some(NOT_YET.to_owned()),
+            Some(text) => nearest(text, words.iter().filter_map(|word| word.as_str()))
+                .map(|word| format!("did you mean `{word}`?")),
+            None => None,
+        };
+        self.findings.add(key, shown(node), one_of(words), hint.as_deref());
+        None
+    }
+
+    /// One of several schemas: told apart by `type` where they are mappings with one, otherwise by
+    /// the kind of value.
+    fn alternative(&mut self, key: &str, node: &Node, choices: &[Json]) -> Option<Json> {
+        let tags: Vec<&Json> = choices.iter().filter_map(|choice| tag(choice)).collect();
+        if tags.len() == choices.len() {
+            let Some(written) = node.get("type") else {
+                self.findings.add(&join(key, "type"), "nothing", one_of(&tags), None);
+                return None;
+            };
+            self.word(&join(key, "type"), written, &tags)?;
+            let chosen = choices
+                .iter()
+                .find(|choice| tag(choice).and_then(Json::as_str) == written.text())?;
+            return self.value(key, node, chosen);
+        }
+        let all: Option<Vec<&Json>> = choices.iter().map(constant).collect();
+        if let Some(all) = all {
+            return self.word(key, node, &all);
+        }
+        match choices.iter().find(|choice| accepts(choice, &node.value)) {
+            Some(choice) => self.value(key, node, choice),
+            None => {
+                let each: Vec<String> = choices.iter().map(expected).collect();
+                self.misfit(key, node, &each.join(" or "))
+            }
+        }
+    }
+}
+
+fn alternatives(schema: &Json) -> Option<&[Json]> {
+    let choices = schema.get("oneOf").or_else(|| schema.get("anyOf"))?;
+    choices.as_array().map(Vec::as_slice)
+}
+
+fn words(schema: &Json) -> Option<Vec<&Json>> {
+    if let Some(constant) = constant(schema) {
+        return Some(vec![constant]);
+    }
+    Some(schema.get("enum")?.as_array()?.iter().collect())
+}
+
+fn constant(schema: &Json) -> Option<&Json> {
+    schema.get("const")
+}
+
+fn tag(schema: &Json) -> Option<&Json> {
+    schema.get("properties")?.get("type")?.get("const")
+}
+
+fn types(schema: &Json) -> Vec<&str> {
+    match schema.get("type") {
+        Some(Json::String(one)) => vec![one.as_str()],
+        Some(Json::Array(many)) => many.iter().filter_map(Json::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn accepts(schema: &Json, value: &Value) -> bool {
+    let needed: &[&str] = match value {
+        Value::Null => &["null"],
+        Value::Bool(_) => &["boolean"],
+        Value::Integer(_) => &["integer", "number"],
+        Value::Float(_) => &["number"],
+        Value::Text(_) => &["string"],
+        Value::Loose(_) => &["string", "integer", "boolean"],
+        Value::List(_) => &["array"],
+        Value::Map(_) => &["object"],
+    };
+    let types = types(schema);
+    let worded = alternatives(schema).is_some() || words(schema).is_some();
+    types.iter().any(|name| needed.contains(name)) || (worded && needed.contains(&"string"))
+}
+
+/// What a schema asks for, in words.
+fn expected(schema: &Json) -> String {
+    if let Some(choices) = alternatives(schema) {
+        let each: Vec<String> = choices.iter().map(expected).collect();
+        return each.join(" or ");
+    }
+    if let Some(words) = words(schema) {
+        return one_of(&words);
+    }
+    let each: Vec<String> = types(schema).into_iter().map(|name| in_words(name, schema)).collect();
+    each.join(" or ")
+}
+
+fn in_words(name: &str, schema: &Json) -> String {
+    let bound = |name: &str| schema.get(name).and_then(Json::as_i64);
+    match (name, schema.get("format").and_then(Json::as_str)) {
+        ("string", Some(format::LAPSE)) => "a duration such as 5m or 90s".into(),
+        ("string", Some(format::SOCKET)) => "an address and port such as 0.0.0.0:8080".into(),
+        ("string", Some(format::WEB)) => "an http or https address with a host".into(),
+        ("string", Some(format::NETWORK)) => "an address or a CIDR such as 10.0.0.0/8".into(),
+        ("string", _) => "text".into(),
+        ("boolean", _) => "true or false".into(),
+        ("integer", _) => match (bound("minimum"), bound("maximum")) {
+            (Some(least), Some(most)) if least == most => least.to_string(),
+            (Some(least), Some(most)) => format!("a whole number from {least} to {most}"),
+            (Some(least), None) => format!("a whole number from {least} on"),
+            _ => "a whole number".into(),
+        },
+        ("array", _) => "a list".into(),
+        ("object", _) => "a mapping".into(),
+        ("null", _) => "null".into(),
+        (other, _) => other.into(),
+    }
+}
+
+fn described(schema: &Json) -> String {
+    let expected = expected(schema);
+    match schema.get("description").and_then(Json::as_str) {
+        Some(description) => format!("{expected}: {}", description.replace('\n', " ")),
+        None => expected,
+    }
+}
+
+fn one_of(words: &[&Json]) -> String {
+    let each: Vec<String> = words
+        .iter()
+        .map(|word| word.as_str().map_or_else(|| word.to_string(), str::to_owned))
+        .collect();
+    match each.as_slice() {
+        [only] => only.clone(),
+        many => format!("one of {}", many.join(", ")),
+    }
+}
+
+/// A value for a message. Settings hold no secrets, only the names of files with some.
+fn shown(node: &Node) -> String {
+    match &node.value {
+        Value::Null => "null".into(),
+        Value::Bool(value) => value.to_string(),
+        Value::Integer(value) => value.to_string(),
+        Value::Float(value) => value.to_string(),
+        Value::Text(text) | Value::Loose(text) => format!("{text:?}"),
+        Value::List(_) => "a list".into(),
+        Value::Map(_) => "a mapping".into(),
+    }
+}
+
+/// How the commonest gaps are filled.
+fn missing_hint(key: &str, name: &str) -> Option<&'static str> {
+    match (key, name) {
+        ("", "upstream") => Some("--upstream URL, AIRSIDE_UPSTREAM, or `upstream: {url: …}`"),
+        ("", "issuers") => Some(
+            "--entra-tenant with --entra-client-id, AAD_TENANT_ID with AAD_CLIENT_ID, or an entry of `issuers`",
+        ),
+        ("", "handoff") => Some(
+            "--airflow-jwt-secret-file FILE, or `handoff: {type: airflow_token, secret_file: …}`",
+        ),
+        _ => None,
+    }
+}
+
+fn nearest<'n>(written: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let close = names.map(|name| (strsim::damerau_levenshtein(written, name), name));
+    let (distance, name) = close.min()?;
+    (distance <= 1 + written.len() / 4).then_some(name)
+}
+
+fn join(key: &str, name: &str) -> String {
+    if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") }
+}
+
+fn is_later(key: &str, value: Option<&str>) -> bool {
+    let plain: String = key
+        .split('.')
+        .map(|part| part.split('[').next().unwrap_or(part))
+        .collect::<Vec<_>>()
+        .join(".");
+    LATER.iter().any(|(name, values)| {
+        let within = plain == *name || plain.strip_prefix(name).is_some_and(|r| r.starts_with('.'));
+        match value {
+            None => plain == *name && values.is_empty(),
+            Some(value) => within && values.contains(&value),
+        }
+    })
+}
+
+/// Whether a section asks for nothing: everything in it is null, false or empty.
+fn is_inert(node: &Node) -> bool {
+    match &node.value {
+        Value::Null | Value::Bool(false) => true,
+        Value::List(items) => items.is_empty(),
+        Value::Map(entries) => entries.iter().all(|entry| is_inert(&entry.node)),
+        _ => false,
+    }
+}
+
+fn is_web_address(text: &str) -> bool {
+    reqwest::Url::parse(text).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https") && url.has_host() && url.username().is_empty()
+    })
+}
+
+/// A CIDR, or an address as the CIDR of itself alone.
+pub(super) fn network(text: &str) -> Option<IpNet> {
+    text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "
+upstream: {url: 'http://127.0.0.1:8081'}
+issuers:
+  - {name: entra, type: entra, tenant: t, client_id: c}
+  - {name: airflow, type: airflow, secret_file: /s}
+handoff: {type: airflow_token, secret_file: /s}
+";
+
+    fn problems(text: &str) -> Vec<(String, String, Option<String>)> {
+        let tree = Tree::parse("a.yaml", text).unwrap();
+        let problems = read(&tree).map(|_| ()).unwrap_err();
+        problems.all().iter().map(|p| (p.key.clone(), p.found.clone(), p.hint.clone())).collect()
+    }
+
+    #[test]
+    fn a_good_file_has_no_problems() {
+        let tree = Tree::parse("a.yaml", GOOD).unwrap();
+        assert!(read(&tree).is_ok(), "{}", read(&tree).unwrap_err());
+    }
+
+    #[test]
+    fn every_problem_is_found_at_once() {
+        let text = format!(
+            "{GOOD}
+listn: '0.0.0.0:8080'
+leeway: soon
+threads: 0
+admin: {{listen: localhost}}
+limits: {{connections: many}}
+forwarded: {{trusted: [10.0.0.0/40]}}
+access: {{ui: opne, public: nothing}}
+log: {{access: 'yes'}}
+"
+        );
+        let keys: Vec<String> = problems(&text).into_iter().map(|(key, ..)| key).collect();
+        assert_eq!(
+            keys,
+            [
+                "listn",
+                "leeway",
+                "threads",
+                "admin.listen",
+                "limits.connections",
+                "forwarded.trusted[0]",
+                "access.ui",
+                "access.public",
+                "log.access",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest() {
+        let (_, found, hint) = problems(&format!("{GOOD}\nlistn: x\n")).remove(0);
+        assert_eq!(found, "an unknown key");
+        assert_eq!(hint.as_deref(), Some("did you mean `listen`?"));
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_a_way_to_give_it() {
+        let keys: Vec<String> = problems("{}").into_iter().map(|(key, ..)| key).collect();
+        assert_eq!(keys, ["upstream", "issuers", "handoff"]);
+    }
+
+    #[test]
+    fn what_a_later_version_has_is_refused_by_name() {
+        for later in [
+            "tls: {cert_file: /c, key_file: /k}",
+            "proxy_protocol: true",
+            "revocation: {file: /r}",
+            "exchange: {enabled: true}",
+            "access: {ui: login}",
+            "access: {execution_api: verify}",
+            "access: {delegate: {basic: true}}",
+            "keys: {cache_dir: /c}",
+            "admin: {status: open}",
+        ] {
+            let found = problems(&format!("{GOOD}\n{later}\n"));
+            assert_eq!(found.len(), 1, "{later}: {found:?}");
+            assert_eq!(found[0].2.as_deref(), Some(NOT_YET), "{later}");
+        }
+        let two = GOOD.replace("'http://127.0.0.1:8081'", "'http://127.0.0.1:8081', airflow: 2");
+        assert_eq!(problems(&two)[0].2.as_deref(), Some(NOT_YET));
+        let oidc = GOOD.replace("type: entra", "type: oidc");
+        assert_eq!(problems(&oidc)[0].2.as_deref(), Some(NOT_YET));
+    }
+
+    #[test]
+    fn what_asks_for_nothing_is_accepted() {
+        let text = format!(
+            "{GOOD}
+proxy_protocol: false
+execution_listen: null
+revocation: {{file: null}}
+access: {{delegate: {{basic: false, negotiate: false}}}}
+admin: {{status: local}}
+"
+        );
+        assert!(read(&Tree::parse("a.yaml", &text).unwrap()).is_ok());
+    }
+
+    #[test]
+    fn a_number_in_place_of_text_asks_for_quotes() {
+        let text = GOOD.replace("tenant: t", "tenant: 17");
+        let (key, _, hint) = problems(&text).remove(0);
+        assert_eq!(
+            (key.as_str(), hint.as_deref()),
+            ("issuers[0].tenant", Some("put it in quotes"))
+        );
+    }
+}

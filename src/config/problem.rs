@@ -1,0 +1,119 @@
+//! What is wrong with a configuration, said so that it can be mended: place, found, expected, hint.
+
+use std::fmt;
+
+use super::tree::Tree;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The key, as `issuers[0].tenant`.
+    pub key: String,
+    /// Where it was written: file, line and column, flag or variable.
+    pub place: String,
+    /// What stands there.
+    pub found: String,
+    /// What should.
+    pub expected: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+/// Everything that is wrong, in the order of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// The problems.
+    #[must_use]
+    pub fn all(&self) -> &[Problem] {
+        &self.0
+    }
+}
+
+impl From<Problem> for Problems {
+    fn from(problem: Problem) -> Self {
+        Self(vec![problem])
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = if self.key.is_empty() { "(the whole)" } else { &self.key };
+        writeln!(f, "{}: {key}", self.place)?;
+        writeln!(f, "    found:    {}", self.found)?;
+        write!(f, "    expected: {}", self.expected)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\n    hint:     {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.0.len();
+        let noun = if count == 1 { "problem" } else { "problems" };
+        write!(f, "the configuration has {count} {noun}")?;
+        for problem in &self.0 {
+            write!(f, "\n\n{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Collects problems while a configuration is read.
+#[derive(Debug)]
+pub struct Findings<'t> {
+    tree: &'t Tree,
+    problems: Vec<Problem>,
+}
+
+impl<'t> Findings<'t> {
+    /// No findings yet about `tree`.
+    #[must_use]
+    pub const fn about(tree: &'t Tree) -> Self {
+        Self { tree, problems: Vec::new() }
+    }
+
+    /// Adds a problem with the value at `key`.
+    pub fn add(
+        &mut self,
+        key: &str,
+        found: impl Into<String>,
+        expected: impl Into<String>,
+        hint: Option<&str>,
+    ) {
+        self.problems.push(Problem {
+            key: key.to_owned(),
+            place: self.tree.place(key),
+            found: found.into(),
+            expected: expected.into(),
+            hint: hint.map(str::to_owned),
+        });
+    }
+
+    /// The value of `result`, or a problem whose `found` is the error.
+    pub fn take<T>(
+        &mut self,
+        key: &str,
+        result: Result<T, impl fmt::Display>,
+        expected: &str,
+    ) -> Option<T> {
+        result.map_err(|error| self.add(key, error.to_string(), expected, None)).ok()
+    }
+
+    /// Whether nothing is wrong so far.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// `value`, unless something is wrong.
+    pub fn conclude<T>(self, value: Option<T>) -> Result<T, Problems> {
+        match value {
+            Some(value) if self.problems.is_empty() => Ok(value),
+            _ => Err(Problems(self.problems)),
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! The configuration as a tree in which every value knows where it was written.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::Spanned;
+
+/// A value and where it came from.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The value.
+    pub value: Value,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+/// A value as YAML has it.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// `null`, `~` or nothing.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A whole number.
+    Integer(i64),
+    /// Another number.
+    Float(f64),
+    /// Text.
+    Text(String),
+    /// Text from a flag, a variable or a `${NAME}`: it may stand for a number or a truth value.
+    Loose(String),
+    /// A sequence.
+    List(Vec<Node>),
+    /// A mapping, in the order written; keys are unique.
+    Map(Vec<Entry>),
+}
+
+/// One key of a mapping with its value.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The key.
+    pub key: String,
+    /// Where the key was written.
+    pub origin: Origin,
+    /// Its value.
+    pub node: Node,
+}
+
+/// Where a value was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// In the file, at a line and column counted from 1.
+    File {
+        /// The line.
+        line: u64,
+        /// The column.
+        column: u64,
+    },
+    /// On the command line.
+    Flag(String),
+    /// In an environment variable.
+    Variable(String),
+    /// Nowhere: a default.
+    Default,
+}
+
+/// A whole configuration.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    /// The name of the file, for messages.
+    pub file: String,
+    /// The topmost mapping.
+    pub root: Node,
+}
+
+impl Tree {
+    /// A tree without any value.
+    #[must_use]
+    pub fn empty(file: &str) -> Self {
+        Self { file: file.to_owned(), root: Node::map(Origin::Default) }
+    }
+
+    /// Parses YAML; duplicate keys are errors.
+    pub fn parse(file: &str, text: &str) -> Result<Self, serde_saphyr::Error> {
+        let root = match serde_saphyr::from_str::<Option<Spanned<Raw>>>(text)? {
+            Some(root) => Node::from_raw(root),
+            None => Node::map(Origin::Default),
+        };
+        Ok(Self { file: file.to_owned(), root })
+    }
+
+    /// Where the value at `key` was written, or else what should hold it.
+    #[must_use]
+    pub fn place(&self, key: &str) -> String {
+        let mut node = &self.root;
+        let mut origin = &self.root.origin;
+        for step in steps(key) {
+            let Some((at, inner)) = node.step(&step) else {
+                break;
+            };
+            origin = at;
+            node = inner;
+        }
+        match origin {
+            Origin::File { line, column } => format!("{}:{line}:{column}", self.file),
+            Origin::Flag(flag) => format!("flag {flag}"),
+            Origin::Variable(name) => format!("environment variable {name}"),
+            Origin::Default => self.file.clone(),
+        }
+    }
+
+    /// Sets the value at a path of keys, making mappings on the way.
+    pub fn set(&mut self, path: &[&str], node: Node) {
+        let origin = node.origin.clone();
+        let mut at = &mut self.root;
+        for key in path {
+            at = at.child(key, &origin);
+        }
+        *at = node;
+    }
+}
+
+impl Node {
+    /// An empty mapping.
+    #[must_use]
+    pub const fn map(origin: Origin) -> Self {
+        Self { value: Value::Map(Vec::new()), origin }
+    }
+
+    /// Text that may stand for a number or a truth value.
+    #[must_use]
+    pub fn loose(text: &str, origin: &Origin) -> Self {
+        Self { value: Value::Loose(text.to_owned()), origin: origin.clone() }
+    }
+
+    /// The value of a key, when this is a mapping that has it.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        let Value::Map(entries) = &self.value else {
+            return None;
+        };
+        entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
+    }
+
+    /// The text, when this is one.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) | Value::Loose(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Sets the value of a key, of a mapping made for it if need be.
+    pub fn set_key(&mut self, key: &str, node: Self) {
+        let origin = node.origin.clone();
+        *self.child(key, &origin) = node;
+    }
+
+    /// The value of a key, made if absent.
+    pub fn child(&mut self, key: &str, origin: &Origin) -> &mut Self {
+        if !matches!(self.value, Value::Map(_)) {
+            *self = Self::map(origin.clone());
+        }
+        let Value::Map(entries) = &mut self.value else { unreachable!("made a mapping just now") };
+        let index = entries.iter().position(|entry| entry.key == key).unwrap_or_else(|| {
+            let node = Self { value: Value::Null, origin: origin.clone() };
+            entries.push(Entry { key: key.to_owned(), origin: origin.clone(), node });
+            entries.len() - 1
+        });
+        let last = entries.len() - 1;
+        let Some(entry) = entries.get_mut(index.min(last)) else {
+            unreachable!("the index was found or made just now")
+        };
+        &mut entry.node
+    }
+
+    fn step(&self, step: &Step) -> Option<(&Origin, &Self)> {
+        match (&self.value, step) {
+            (Value::Map(entries), Step::Key(key)) => {
+                let entry = entries.iter().find(|entry| entry.key == *key)?;
+                Some((&entry.origin, &entry.node))
+            }
+            (Value::List(items), Step::Index(index)) => {
+                let item = items.get(*index)?;
+                Some((&item.origin, item))
+            }
+            _ => None,
+        }
+    }
+
+    fn from_raw(raw: Spanned<Raw>) -> Self {
+        let origin = origin(&raw.referenced);
+        let value = match raw.value {
+            Raw::Null => Value::Null,
+            Raw::Bool(value) => Value::Bool(value),
+            Raw::Integer(value) => Value::Integer(value),
+            Raw::Float(value) => Value::Float(value),
+            Raw::Text(text) => Value::Text(text),
+            Raw::List(items) => Value::List(items.into_iter().map(Self::from_raw).collect()),
+            Raw::Map(entries) => Value::Map(
+                entries
+                    .into_iter()
+                    .map(|(key, node)| Entry {
+                        origin: self::origin(&key.referenced),
+                        key: key.value,
+                        node: Self::from_raw(node),
+                    })
+                    .collect(),
+            ),
+        };
+        Self { value, origin }
+    }
+}
+
+fn origin(location: &serde_saphyr::Location) -> Origin {
+    Origin::File { line: location.line(), column: location.column() }
+}
+
+enum Step {
+    Key(String),
+    Index(usize),
+}
+
+/// `issuers[0].tenant` as steps.
+fn steps(key: &str) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for part in key.split('.').filter(|part| !part.is_empty()) {
+        let (name, indexes) = part.split_once('[').unwrap_or((part, ""));
+        if !name.is_empty() {
+            steps.push(Step::Key(name.to_owned()));
+        }
+        let numbers =
+            indexes.split('[').filter_map(|index| index.trim_end_matches(']').parse().ok());
+        steps.extend(numbers.map(Step::Index));
+    }
+    steps
+}
+
+/// A YAML value with the places of everything in it.
+enum Raw {
+    Null,
+    Bool(bool),
+    Integer(i64),
+    Float(f64),
+    Text(String),
+    List(Vec<Spanned<Raw>>),
+    Map(Vec<(Spanned<String>, Spanned<Raw>)>),
+}
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        source.deserialize_any(RawVisitor)
+    }
+}
+
+struct RawVisitor;
+
+impl<'de> Visitor<'de> for RawVisitor {
+    type Value = Raw;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a YAML value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Raw, E> {
+        Ok(Raw::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Raw, E> {
+        Ok(Raw::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Raw, E> {
+        Ok(Raw::Integer(value))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Raw, E> {
+        i64::try_from(value).map(Raw::Integer).map_err(|_| E::custom("the number is too large"))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Raw, E> {
+        Ok(Raw::Float(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Raw, E> {
+        Ok(Raw::Text(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Raw, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Raw::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Raw, A::Error> {
+        let mut map = Vec::new();
+        while let Some(entry) = entries.next_entry()? {
+            map.push(entry);
+        }
+        Ok(Raw::Map(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_knows_its_place() {
+        let tree =
+            Tree::parse("a.yaml", "listen: x\nissuers:\n  - name: entra\n    tenant: t\n").unwrap();
+        for (key, place) in [
+            ("listen", "a.yaml:1:1"),
+            ("issuers[0].tenant", "a.yaml:4:5"),
+            ("issuers[0].missing", "a.yaml:3:5"),
+            ("nothing", "a.yaml:1:1"),
+        ] {
+            assert_eq!(tree.place(key), place, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_refused() {
+        assert!(Tree::parse("a.yaml", "listen: x\nlisten: y\n").is_err());
+    }
+
+    #[test]
+    fn an_empty_file_is_an_empty_tree() {
+        for text in ["", "# only a comment\n", "---\n", "null\n"] {
+            let tree = Tree::parse("a.yaml", text).unwrap();
+            assert!(tree.root.get("listen").is_none(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn setting_makes_the_way() {
+        let mut tree = Tree::empty("a.yaml");
+        let flag = Origin::Flag("--upstream".into());
+        tree.set(&["upstream", "url"], Node::loose("http://x", &flag));
+        assert_eq!(tree.place("upstream.url"), "flag --upstream");
+    }
+}

@@ -1,0 +1,246 @@
+//! Valid settings: what is written, checked against itself and against the files it names, and
+//! turned into the parts' own types. After this nobody looks at the configuration again.
+
+mod airflow;
+mod issuers;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use tracing_subscriber::filter::LevelFilter;
+
+use super::problem::{Findings, Problems};
+use super::tree::Tree;
+use super::written::{self, Written};
+use crate::caller::Callers;
+use crate::downstream::connection;
+use crate::identity::Directory;
+use crate::jwks::KeyStore;
+use crate::jwks::fetch::{Source, Url};
+use crate::proxy::Gate;
+use crate::secret::Secret;
+use crate::telemetry::logging::Format;
+use crate::upstream;
+
+/// Settings that hold together.
+#[derive(Debug)]
+pub struct Config {
+    /// Where callers connect.
+    pub listen: SocketAddr,
+    /// Where probes and scrapes connect.
+    pub admin: SocketAddr,
+    /// Whether readiness needs keys of every issuer.
+    pub ready_needs_keys: bool,
+    /// Everything that decides about requests.
+    pub gate: Gate,
+    /// Where Airflow is.
+    pub upstream: upstream::Settings,
+    /// What a connection may take.
+    pub limits: connection::Limits,
+    /// How many connections may be open.
+    pub connections: u64,
+    /// Where each issuer's keys come from.
+    pub keys: Vec<KeySource>,
+    /// How long the end may take.
+    pub drain: Drain,
+    /// How many cores serve requests.
+    pub threads: NonZeroUsize,
+    /// How log lines look.
+    pub log_format: Format,
+    /// From which level on is logged.
+    pub log_level: LevelFilter,
+    /// Whether there is a line for each request.
+    pub access_log: bool,
+}
+
+/// A key store and how it is filled.
+#[derive(Debug)]
+pub struct KeySource {
+    /// What the cores read.
+    pub store: Arc<KeyStore>,
+    /// Where keys are fetched; `None` for keys that are given.
+    pub source: Option<Source>,
+    /// The age at which they are fetched again.
+    pub refresh: Duration,
+}
+
+/// How long the end may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Drain {
+    /// Not ready, still serving.
+    pub delay: Duration,
+    /// To finish what runs.
+    pub timeout: Duration,
+}
+
+/// Makes settings of what is written, or says everything that is wrong.
+pub(super) fn build(written: &Written, tree: &Tree) -> Result<Config, Problems> {
+    let mut findings = Findings::about(tree);
+    let config = Builder { findings: &mut findings, written }.config();
+    findings.conclude(config)
+}
+
+struct Builder<'f, 't, 'w> {
+    findings: &'f mut Findings<'t>,
+    written: &'w Written,
+}
+
+impl Builder<'_, '_, '_> {
+    /// Every part is read, so that every problem is found; `None` as soon as one has none.
+    fn config(mut self) -> Option<Config> {
+        let written = self.written;
+        let listen = self.socket("listen", &written.listen);
+        let admin = self.socket("admin.listen", &written.admin.listen);
+        let upstream = self.upstream();
+        let issuers = self.issuers();
+        let access = self.access();
+        let handoff = self.handoff();
+        let sanitizer = handoff.as_ref().map(|handoff| self.sanitizer(&handoff.headers));
+        self.drain_fits();
+        let leeway = self.at_most("leeway", written.leeway.0, MOST_LEEWAY);
+        let (issuers, mappings, keys) = issuers?;
+        let verifier = self.verifier(issuers, leeway);
+        let threads = self.threads();
+        let limits = &written.limits;
+        Some(Config {
+            listen: listen?,
+            admin: admin?,
+            ready_needs_keys: written.admin.ready_needs_keys,
+            gate: Gate {
+                sanitizer: sanitizer?,
+                sessions: written.access.ui == written::Ui::Airflow,
+                access: access?,
+                callers: Callers::new(verifier?, Directory::new(mappings)),
+                handoff: handoff?,
+                token_bytes: limits.token_bytes as usize,
+                in_flight: u64::from(limits.in_flight).div_ceil(threads.get() as u64),
+            },
+            upstream: upstream?,
+            limits: connection::Limits {
+                header_timeout: limits.header_timeout.0,
+                idle_timeout: limits.idle_timeout.0,
+                header_bytes: limits.header_bytes as usize,
+            },
+            connections: u64::from(limits.connections),
+            keys,
+            drain: Drain { delay: written.drain.delay.0, timeout: written.drain.timeout.0 },
+            threads,
+            log_format: match written.log.format {
+                written::LogFormat::Text => Format::Text,
+                written::LogFormat::Json => Format::Json,
+            },
+            log_level: level(written.log.level),
+            access_log: written.log.access,
+        })
+    }
+
+    fn socket(&mut self, key: &str, address: &written::SocketAddress) -> Option<SocketAddr> {
+        self.findings.take(key, address.0.parse(), "an address and port")
+    }
+
+    fn upstream(&mut self) -> Option<upstream::Settings> {
+        let written = &self.written.upstream;
+        let url = self.url("upstream.url", &written.url)?;
+        if url.scheme() != "http" {
+            let hint = "TLS to Airflow belongs to a later version of airside";
+            self.findings.add("upstream.url", url.as_str(), "an http address", Some(hint));
+            return None;
+        }
+        Some(upstream::Settings {
+            host: url.host_str()?.to_owned(),
+            port: url.port_or_known_default()?,
+            prefix: url.path().trim_end_matches('/').to_owned(),
+            connect_timeout: written.connect_timeout.0,
+            response_header_timeout: written.response_header_timeout.0,
+            idle_timeout: written.idle_timeout.0,
+            body_bytes: self.written.limits.body_bytes,
+        })
+    }
+
+    fn url(&mut self, key: &str, address: &written::WebAddress) -> Option<Url> {
+        self.findings.take(key, Url::parse(&address.0), "an http or https address")
+    }
+
+    fn drain_fits(&mut self) {
+        let drain = &self.written.drain;
+        let together = drain.delay.0 + drain.timeout.0;
+        if together > MOST_DRAIN {
+            let found = format!("{together:?} with drain.delay");
+            self.findings.add("drain.timeout", found, format!("at most {MOST_DRAIN:?}"), None);
+        }
+    }
+
+    fn at_most(&mut self, key: &str, span: Duration, most: Duration) -> Duration {
+        if span > most {
+            self.findings.add(key, format!("{span:?}"), format!("at most {most:?}"), None);
+        }
+        span
+    }
+
+    fn not_empty(&mut self, key: &str, length: usize, expected: &str) {
+        if length == 0 {
+            self.findings.add(key, "nothing", expected, None);
+        }
+    }
+
+    fn guid(&mut self, key: &str, text: &str) -> Option<String> {
+        let lower = text.to_ascii_lowercase();
+        let groups: Vec<&str> = lower.split('-').collect();
+        let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
+        let hex = groups.iter().all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        if hex && lengths == [8, 4, 4, 4, 12] {
+            return Some(lower);
+        }
+        let hint =
+            "the id from the overview of the app registration in Entra, not a name or `common`";
+        self.findings.add(key, format!("{text:?}"), "a GUID", Some(hint));
+        None
+    }
+
+    fn secret(&mut self, key: &str, file: &str) -> Option<Secret> {
+        let expected = "a file with Airflow's [api_auth] jwt_secret";
+        match Secret::load(Path::new(file)) {
+            Ok(secret) if secret.is_empty() => {
+                self.findings.add(key, format!("{file} is empty"), expected, None);
+                None
+            }
+            Ok(secret) => Some(secret),
+            Err(error) => {
+                self.findings.add(key, format!("{file}: {error}"), expected, None);
+                None
+            }
+        }
+    }
+
+    fn threads(&self) -> NonZeroUsize {
+        let written = self.written.threads.and_then(|count| NonZeroUsize::new(count.into()));
+        written.or_else(|| available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
+    }
+}
+
+impl fmt::Display for Drain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} and {:?}", self.delay, self.timeout)
+    }
+}
+
+/// What clocks may differ by; more would make a stolen token useful for longer.
+const MOST_LEEWAY: Duration = Duration::from_secs(300);
+/// Longer than any orchestrator waits.
+const MOST_DRAIN: Duration = Duration::from_secs(3600);
+
+const fn level(written: written::LogLevel) -> LevelFilter {
+    match written {
+        written::LogLevel::Off => LevelFilter::OFF,
+        written::LogLevel::Error => LevelFilter::ERROR,
+        written::LogLevel::Warn => LevelFilter::WARN,
+        written::LogLevel::Info => LevelFilter::INFO,
+        written::LogLevel::Debug => LevelFilter::DEBUG,
+        written::LogLevel::Trace => LevelFilter::TRACE,
+    }
+}

@@ -1,0 +1,161 @@
+//! The caller's credential, before anything in it is believed: exactly one, well formed,
+//! unprintable.
+
+use std::fmt;
+
+use http::header::{AUTHORIZATION, COOKIE};
+use http::{HeaderMap, HeaderValue};
+
+use crate::rejection::{Reason, Rejection};
+
+/// A bearer token (RFC 6750, section 2.1), as text that has not been looked at. It shares the
+/// bytes of the header it came in.
+#[derive(Clone)]
+pub struct BearerToken {
+    header: HeaderValue,
+    start: usize,
+}
+
+impl BearerToken {
+    /// The token's text: the one accessor, named so that its uses can be searched for.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        // The constructor saw to it that the whole value is ASCII and longer than `start`.
+        self.header.to_str().ok().and_then(|text| text.get(self.start..)).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for BearerToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BearerToken(..)")
+    }
+}
+
+/// The bearer token of the request: `None` without an Authorization header, an error for every
+/// other one than a single well-formed `Bearer`.
+pub fn bearer(headers: &HeaderMap, largest: usize) -> Result<Option<BearerToken>, Rejection> {
+    let mut fields = headers.get_all(AUTHORIZATION).iter();
+    let Some(header) = fields.next() else {
+        return Ok(None);
+    };
+    if fields.next().is_some() {
+        return Err(Reason::CredentialAmbiguous.into());
+    }
+    let text = header.to_str().map_err(|_| Reason::CredentialMalformed)?;
+    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+    if scheme.is_empty() || !scheme.bytes().all(is_scheme_char) {
+        return Err(Reason::CredentialMalformed.into());
+    }
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        let found = format!("scheme {scheme:?}, expected Bearer");
+        return Err(Rejection::found_that(Reason::SchemeUnsupported, found));
+    }
+    if token.is_empty() || !token.bytes().all(is_token_char) {
+        return Err(Reason::CredentialMalformed.into());
+    }
+    if token.len() > largest {
+        let found = format!("{} bytes, at most {largest} are allowed", token.len());
+        return Err(Rejection::found_that(Reason::TokenTooLarge, found));
+    }
+    Ok(Some(BearerToken { header: header.clone(), start: text.len() - token.len() }))
+}
+
+/// Whether the browser brings a session of Airflow's: `_token` is the API's cookie (Airflow 3,
+/// `api_fastapi/auth/managers/base_auth_manager.py`), `session` Flask's.
+#[must_use]
+pub fn has_session_cookie(headers: &HeaderMap) -> bool {
+    let mut names = headers.get_all(COOKIE).iter().flat_map(|field| {
+        let pairs = field.as_bytes().split(|byte| *byte == b';');
+        pairs.filter_map(|pair| pair.trim_ascii().split(|byte| *byte == b'=').next())
+    });
+    names.any(is_session_cookie)
+}
+
+/// Whether a cookie of this name is a session of Airflow's.
+#[must_use]
+pub fn is_session_cookie(name: &[u8]) -> bool {
+    matches!(name, b"_token" | b"session")
+}
+
+/// `token` of RFC 9110, section 5.6.2, as far as schemes use it.
+const fn is_scheme_char(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'+' | b'!' | b'#' | b'$')
+}
+
+/// `token68` of RFC 9110, section 11.2.
+const fn is_token_char(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(values: &[&[u8]]) -> Result<Option<String>, Reason> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(AUTHORIZATION, HeaderValue::from_bytes(value).unwrap());
+        }
+        let token = bearer(&headers, 16).map_err(|rejection| rejection.reason())?;
+        Ok(token.map(|token| token.expose().to_owned()))
+    }
+
+    #[test]
+    fn exactly_one_well_formed_bearer_counts() {
+        assert_eq!(read(&[]), Ok(None));
+        for value in ["Bearer a.b.c", "bearer a.b.c", "BEARER a.b.c"] {
+            assert_eq!(read(&[value.as_bytes()]), Ok(Some("a.b.c".into())), "{value}");
+        }
+        for (value, expected) in [
+            (&b""[..], Reason::CredentialMalformed),
+            (b"Bearer", Reason::CredentialMalformed),
+            (b"Bearer ", Reason::CredentialMalformed),
+            (b"Bearer  a.b.c", Reason::CredentialMalformed),
+            (b"Bearer\ta.b.c", Reason::CredentialMalformed),
+            (b"Bearer a.b.c d", Reason::CredentialMalformed),
+            (b"Bearer a.b.c, Bearer d.e.f", Reason::CredentialMalformed),
+            (b"Bearer \"a.b.c\"", Reason::CredentialMalformed),
+            (b"Bearer a.b.c\xa0", Reason::CredentialMalformed),
+            (b"Bearer, a.b.c", Reason::CredentialMalformed),
+            (b"Basic YTpi", Reason::SchemeUnsupported),
+            (b"DPoP a.b.c", Reason::SchemeUnsupported),
+            (b"a.b.c", Reason::SchemeUnsupported),
+            (b"Bearer aaaaaaaaaaaaaaaaa", Reason::TokenTooLarge),
+        ] {
+            assert_eq!(read(&[value]), Err(expected), "{}", String::from_utf8_lossy(value));
+        }
+    }
+
+    #[test]
+    fn two_authorization_headers_are_ambiguous_in_any_order() {
+        for values in
+            [[&b"Bearer a"[..], b"Bearer b"], [b"Basic a", b"Bearer b"], [b"Bearer a", b""]]
+        {
+            assert_eq!(read(&values), Err(Reason::CredentialAmbiguous));
+        }
+    }
+
+    #[test]
+    fn a_token_does_not_print() {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer s3cret"));
+        let token = bearer(&headers, 16).unwrap().unwrap();
+        assert!(!format!("{token:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn a_session_is_found_by_its_whole_name() {
+        for (cookie, expected) in [
+            ("_token=x", true),
+            ("a=b; _token=x", true),
+            ("a=b;session=x", true),
+            ("a_token=x", false),
+            ("a=_token", false),
+            ("_tokens=x", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(COOKIE, HeaderValue::from_static(cookie));
+            assert_eq!(has_session_cookie(&headers), expected, "{cookie}");
+        }
+    }
+}

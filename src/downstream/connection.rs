@@ -1,0 +1,71 @@
+//! One client connection: HTTP/1.1 with keep-alive, until it ends or the drain begins.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tracing::debug;
+
+use super::head::{HeadTimer, Phase};
+use crate::proxy::{self, Core};
+use crate::sanitize::Peer;
+use crate::shutdown::Drain;
+
+/// What one connection may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// From the first byte of a head to its last.
+    pub header_timeout: Duration,
+    /// Between two requests.
+    pub idle_timeout: Duration,
+    /// The largest head that gets an answer of ours; above twice of it hyper answers.
+    pub header_bytes: usize,
+}
+
+/// Serves the connection to its end.
+pub async fn serve(
+    core: Rc<Core>,
+    stream: TcpStream,
+    address: IpAddr,
+    limits: Limits,
+    mut drain: Drain,
+) {
+    // Answers leave at once; without it small ones may wait 40 ms for an ACK.
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let phase = Phase::default();
+    let io = HeadTimer::new(TokioIo::new(stream), phase.clone(), limits.header_timeout);
+    let peer = Peer::new(address, core.gate.sanitizer.trusted());
+    let service = service_fn(|request| {
+        let turn = phase.serve();
+        let answer = proxy::serve(&core, &peer, turn, request);
+        async { Ok::<_, Infallible>(answer.await) }
+    });
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.idle_timeout)
+            .max_header_size(limits.header_bytes.saturating_mul(2))
+            .serve_connection(io, service)
+    );
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = drain.begun() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        if error.is_parse() {
+            core.recorder.metrics.unparsed();
+        }
+        debug!(%error, client = %address, "connection ended");
+    }
+}

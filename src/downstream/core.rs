@@ -1,0 +1,126 @@
+//! One data core: a thread with a runtime of its own, so that a request, its connection to Airflow
+//! and its memory stay on one processor and nothing is locked.
+
+use std::io;
+use std::net::{IpAddr, TcpStream};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
+use tracing::error;
+
+use super::connection::{self, Limits};
+use crate::proxy::{Core, Gate};
+use crate::shutdown::Drain;
+use crate::telemetry::Recorder;
+use crate::telemetry::access::AccessLog;
+use crate::telemetry::metrics::CoreMetrics;
+use crate::upstream::{self, Upstream};
+
+/// What every core is made of.
+#[derive(Clone, Debug)]
+pub struct Blueprint {
+    /// Everything that decides about requests.
+    pub gate: Arc<Gate>,
+    /// Where Airflow is.
+    pub upstream: upstream::Settings,
+    /// What a connection may take.
+    pub limits: Limits,
+    /// The access log, where it is on.
+    pub log: Option<AccessLog>,
+}
+
+/// The acceptor's end of a running core. The core ends when this is dropped and its last
+/// connection has ended.
+#[derive(Debug)]
+pub struct Handle {
+    sockets: UnboundedSender<(TcpStream, IpAddr)>,
+    metrics: Arc<CoreMetrics>,
+}
+
+impl Handle {
+    /// How many connections the core has, with those on their way to it.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.metrics.connections()
+    }
+
+    /// Hands a socket to the core.
+    pub fn take(&self, socket: TcpStream, address: IpAddr) {
+        self.metrics.connection_opened();
+        if self.sockets.send((socket, address)).is_err() {
+            self.metrics.connection_closed();
+        }
+    }
+
+    /// The core's counters.
+    #[must_use]
+    pub const fn metrics(&self) -> &Arc<CoreMetrics> {
+        &self.metrics
+    }
+}
+
+/// Starts a core on a thread called after its `number`.
+pub fn start(
+    number: usize,
+    blueprint: Blueprint,
+    drain: Drain,
+) -> io::Result<(Handle, JoinHandle<()>)> {
+    let (sockets, arriving) = unbounded_channel();
+    let metrics = Arc::new(CoreMetrics::default());
+    let handle = Handle { sockets, metrics: Arc::clone(&metrics) };
+    let run = move || {
+        // A local runtime belongs to the thread that builds it.
+        let runtime =
+            Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        match runtime {
+            Ok(runtime) => runtime.block_on(serve(number, blueprint, metrics, arriving, drain)),
+            Err(error) => error!(%error, "a core has no runtime"),
+        }
+    };
+    let thread = thread::Builder::new().name(format!("airside-{number}")).spawn(run)?;
+    Ok((handle, thread))
+}
+
+async fn serve(
+    number: usize,
+    blueprint: Blueprint,
+    metrics: Arc<CoreMetrics>,
+    mut arriving: UnboundedReceiver<(TcpStream, IpAddr)>,
+    drain: Drain,
+) {
+    let recorder = Rc::new(Recorder { metrics: Arc::clone(&metrics), log: blueprint.log });
+    let upstream = Upstream::new(blueprint.upstream);
+    let core = Rc::new(Core::new(number, blueprint.gate, upstream, recorder));
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            arrived = arriving.recv() => {
+                let Some((socket, address)) = arrived else { break };
+                let (core, drain) = (Rc::clone(&core), drain.clone());
+                let open = Open(Arc::clone(&metrics));
+                connections.spawn_local(async move {
+                    let _open = open;
+                    if let Ok(socket) = tokio::net::TcpStream::from_std(socket) {
+                        connection::serve(core, socket, address, blueprint.limits, drain).await;
+                    }
+                });
+            }
+            // Ended ones are collected as they end.
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    connections.join_all().await;
+}
+
+/// Counts a connection as open for as long as it lives, also where its task panics.
+struct Open(Arc<CoreMetrics>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connection_closed();
+    }
+}

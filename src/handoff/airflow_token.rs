@@ -1,0 +1,112 @@
+//! Signs the token that stock Airflow 3 takes for its own: HS512 with `[api_auth] jwt_secret`, and
+//! the claims that its `SimpleAuthManager` reads (airflow-core,
+//! `api_fastapi/auth/managers/simple/simple_auth_manager.py`).
+
+use std::fmt;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde::Serialize;
+
+use crate::clock::Timestamp;
+use crate::identity::{Principal, Statement};
+use crate::rejection::{Reason, Rejection};
+use crate::secret::Secret;
+
+/// Signs Airflow tokens, and keeps each with its principal until half of its life is over.
+pub struct Minter {
+    key: EncodingKey,
+    audience: String,
+    issuer: Option<String>,
+    lifetime: Duration,
+}
+
+impl fmt::Debug for Minter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Minter").field("audience", &self.audience).finish_non_exhaustive()
+    }
+}
+
+#[derive(Serialize)]
+struct Claims<'a> {
+    sub: &'a str,
+    role: &'a str,
+    teams: [&'a str; 0],
+    aud: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iss: Option<&'a str>,
+    iat: u64,
+    nbf: u64,
+    exp: u64,
+    jti: &'a str,
+}
+
+impl Minter {
+    /// Signs with Airflow's own secret, for `[api_auth] jwt_audience` and `jwt_issuer`.
+    #[must_use]
+    pub fn hs512(
+        secret: &Secret,
+        audience: String,
+        issuer: Option<String>,
+        lifetime: Duration,
+    ) -> Self {
+        Self { key: EncodingKey::from_secret(secret.expose()), audience, issuer, lifetime }
+    }
+
+    /// The Authorization header for a principal: the one it has, or a new one.
+    pub fn authorization(
+        &self,
+        principal: &Principal,
+        now: Timestamp,
+    ) -> Result<HeaderValue, Rejection> {
+        if let Some(statement) = principal.statement.load().as_ref()
+            && now < statement.renew_at
+        {
+            return Ok(statement.header.clone());
+        }
+        let header = self.sign(principal, now)?;
+        let statement =
+            Statement { header: header.clone(), renew_at: now.after(self.lifetime / 2) };
+        principal.statement.store(Some(Arc::new(statement)));
+        Ok(header)
+    }
+
+    fn sign(&self, principal: &Principal, now: Timestamp) -> Result<HeaderValue, Rejection> {
+        let failed = |found: String| Rejection::found_that(Reason::HandoffFailed, found);
+        let role = principal.role().ok_or_else(|| failed("the principal has no role".into()))?;
+        let role = role.name().to_ascii_lowercase();
+        let jti = random_id().ok_or_else(|| failed("no random bytes".into()))?;
+        let claims = Claims {
+            sub: principal.username(),
+            role: &role,
+            teams: [],
+            aud: &self.audience,
+            iss: self.issuer.as_deref(),
+            iat: now.unix(),
+            nbf: now.unix(),
+            exp: now.after(self.lifetime).unix(),
+            jti: &jti,
+        };
+        let token = jsonwebtoken::encode(&Header::new(Algorithm::HS512), &claims, &self.key)
+            .map_err(|error| failed(format!("signing failed: {error}")))?;
+        let mut header = HeaderValue::try_from(format!("Bearer {token}"))
+            .map_err(|_| failed("the token is no header value".into()))?;
+        header.set_sensitive(true);
+        Ok(header)
+    }
+}
+
+/// 32 hexadecimal digits: Airflow's table of revoked tokens has room for no more
+/// (`models/revoked_token.py`).
+fn random_id() -> Option<String> {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).ok()?;
+    let mut id = String::with_capacity(32);
+    for byte in bytes {
+        write!(id, "{byte:02x}").ok()?;
+    }
+    Some(id)
+}

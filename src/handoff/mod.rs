@@ -1,0 +1,178 @@
+//! What Airflow is told: the only place that makes an [`UpstreamRequest`], and it takes a proof for
+//! each. Either policy granted the request to a caller, or the path is one that goes without an
+//! identity of ours.
+
+pub mod airflow_token;
+
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, COOKIE, HeaderName};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
+use hyper::body::Incoming;
+
+use crate::caller::Authenticated;
+use crate::clock::Timestamp;
+use crate::identity::Principal;
+use crate::policy::{Delegated, Granted};
+use crate::rejection::Rejection;
+use crate::route::{OpenRoute, UntouchedRoute};
+use crate::sanitize::Inbound;
+use airflow_token::Minter;
+
+/// A request that Airflow may see: it carries our statement, or none.
+#[derive(Debug)]
+pub struct UpstreamRequest<B = Incoming> {
+    parts: Parts,
+    body: B,
+    bearer: Bearer,
+}
+
+/// Under whose bearer token the request goes.
+#[derive(Debug)]
+pub enum Bearer {
+    /// None: open, or a browser's session.
+    None,
+    /// One that Airflow issued, as it came.
+    Airflows,
+    /// One that we signed for this principal.
+    Ours(Arc<Principal>),
+}
+
+impl<B> UpstreamRequest<B> {
+    /// Head, body, and whose bearer it carries, for the wire.
+    #[must_use]
+    pub fn into_parts(self) -> (Parts, B, Bearer) {
+        (self.parts, self.body, self.bearer)
+    }
+}
+
+/// How identities are handed to Airflow.
+#[derive(Debug)]
+pub struct Handoff {
+    /// Signs tokens that Airflow accepts as its own.
+    pub minter: Minter,
+    /// The names of the identity headers.
+    pub headers: IdentityHeaders,
+    /// Whether browser sessions may reach Airflow.
+    pub cookies: Cookies,
+}
+
+/// The names of the headers that say who is calling.
+#[derive(Clone, Debug)]
+pub struct IdentityHeaders {
+    /// The user name.
+    pub user: HeaderName,
+    /// The Airflow roles, joined by commas.
+    pub roles: HeaderName,
+    /// The name of the issuer's entry.
+    pub issuer: HeaderName,
+    /// Reserved for the signed assertion; always removed from requests.
+    pub assertion: HeaderName,
+}
+
+impl IdentityHeaders {
+    /// All four, for the sanitizer.
+    #[must_use]
+    pub fn all(&self) -> [HeaderName; 4] {
+        [&self.user, &self.roles, &self.issuer, &self.assertion].map(HeaderName::clone)
+    }
+}
+
+/// What becomes of cookies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cookies {
+    /// They go to Airflow where no Authorization counts.
+    Pass,
+    /// They are removed on every path.
+    Remove,
+}
+
+impl Handoff {
+    /// A granted request: the caller's own token where Airflow issued it, otherwise one of ours.
+    pub fn as_caller<B>(
+        &self,
+        granted: Granted<B>,
+        now: Timestamp,
+    ) -> Result<UpstreamRequest<B>, Rejection> {
+        let (request, caller) = granted.into_parts();
+        let (mut parts, body) = request.into_parts();
+        let principal = caller.principal();
+        let bearer = if principal.issued_by_airflow() {
+            Bearer::Airflows
+        } else {
+            let authorization = self.minter.authorization(principal, now)?;
+            parts.headers.insert(AUTHORIZATION, authorization);
+            Bearer::Ours(Arc::clone(principal))
+        };
+        parts.headers.remove(COOKIE);
+        self.name(&mut parts.headers, principal);
+        Ok(UpstreamRequest { parts, body, bearer })
+    }
+
+    /// A request with a browser's session, for Airflow to judge.
+    #[must_use]
+    pub fn delegated<B>(&self, delegated: Delegated<B>) -> UpstreamRequest<B> {
+        self.with_cookies(delegated.into_inner(), Bearer::None)
+    }
+
+    /// A request on an open path. Its bearer is removed, unless `airflows` proves that Airflow
+    /// issued it: logging out, for one, is done with the token that it ends.
+    #[must_use]
+    pub fn open<B>(
+        &self,
+        request: Inbound<B>,
+        _route: &OpenRoute,
+        airflows: Option<&Authenticated>,
+    ) -> UpstreamRequest<B> {
+        let issued_by_airflow = |caller: &Authenticated| caller.principal().issued_by_airflow();
+        if airflows.is_some_and(issued_by_airflow) {
+            let (mut parts, body) = request.into_parts();
+            parts.headers.remove(COOKIE);
+            return UpstreamRequest { parts, body, bearer: Bearer::Airflows };
+        }
+        let mut request = self.with_cookies(request, Bearer::None);
+        request.parts.headers.remove(AUTHORIZATION);
+        request
+    }
+
+    /// A request of a worker: its credential and everything else as it came.
+    #[must_use]
+    pub fn untouched<B>(&self, request: Inbound<B>, _route: &UntouchedRoute) -> UpstreamRequest<B> {
+        self.with_cookies(request, Bearer::None)
+    }
+
+    fn with_cookies<B>(&self, request: Inbound<B>, bearer: Bearer) -> UpstreamRequest<B> {
+        let (mut parts, body) = request.into_parts();
+        match self.cookies {
+            Cookies::Remove => {
+                parts.headers.remove(COOKIE);
+            }
+            Cookies::Pass => join_cookies(&mut parts.headers),
+        }
+        UpstreamRequest { parts, body, bearer }
+    }
+
+    fn name(&self, headers: &mut HeaderMap, principal: &Principal) {
+        headers.insert(&self.headers.user, principal.username_header().clone());
+        if let Ok(issuer) = HeaderValue::from_str(principal.issuer()) {
+            headers.insert(&self.headers.issuer, issuer);
+        }
+        if let Some(roles) = principal.roles_header() {
+            headers.insert(&self.headers.roles, roles.clone());
+        }
+    }
+}
+
+/// HTTP/2 may split cookies over several fields; HTTP/1.1 servers expect one (RFC 9113, section
+/// 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut fields = headers.get_all(COOKIE).iter();
+    if fields.next().is_none() || fields.next().is_none() {
+        return;
+    }
+    let all: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
+}

@@ -1,0 +1,7 @@
+//! Who is calling: from verified claims to a [`Principal`], by the rules of the issuer's entry.
+
+pub mod principal;
+pub mod roles;
+
+pub use principal::{Directory, Mapping, Origin, Principal, Statement};
+pub use roles::{AirflowRole, RoleMap};

@@ -1,0 +1,221 @@
+//! A caller with a name and roles, every part of which came from a verified claim.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use http::HeaderValue;
+use moka::sync::Cache;
+
+use super::roles::{AirflowRole, RoleMap, is_visible};
+use crate::clock::Timestamp;
+use crate::rejection::{Reason, Rejection};
+use crate::token::VerifiedClaims;
+use crate::token::claims::{self, Claims};
+use crate::token::entra::has_groups_overage;
+
+/// How an issuer's claims become a principal.
+#[derive(Clone, Debug)]
+pub struct Mapping {
+    /// The name of the issuer's entry.
+    pub issuer: Arc<str>,
+    /// The claim that holds the user name.
+    pub username_claim: String,
+    /// How roles are found.
+    pub origin: Origin,
+}
+
+/// Whose roles these are.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// Values at a JSON pointer, mapped to Airflow's roles.
+    Mapped {
+        /// Where in the claims the values are: a string or an array of strings.
+        pointer: String,
+        /// What they mean.
+        roles: RoleMap,
+    },
+    /// Airflow issued the token and knows the rights itself.
+    Airflow,
+}
+
+/// Who is calling.
+#[derive(Debug)]
+pub struct Principal {
+    issuer: Arc<str>,
+    username: HeaderValue,
+    roles: Vec<AirflowRole>,
+    role_list: Option<HeaderValue>,
+    issued_by_airflow: bool,
+    without_role: Option<String>,
+    /// What is told to Airflow about this principal, ready to send: filled by the hand-off.
+    pub(crate) statement: ArcSwapOption<Statement>,
+}
+
+/// A signed statement about a principal, as a header value.
+#[derive(Debug)]
+pub struct Statement {
+    /// The value of the Authorization header.
+    pub header: HeaderValue,
+    /// From when on a new one is made.
+    pub renew_at: Timestamp,
+}
+
+impl Principal {
+    /// The name of the issuer's entry.
+    #[must_use]
+    pub const fn issuer(&self) -> &Arc<str> {
+        &self.issuer
+    }
+
+    /// The user name.
+    #[must_use]
+    pub fn username(&self) -> &str {
+        self.username.to_str().unwrap_or_default()
+    }
+
+    /// The user name as a header value.
+    #[must_use]
+    pub const fn username_header(&self) -> &HeaderValue {
+        &self.username
+    }
+
+    /// The Airflow roles after mapping, as a header value joined by commas.
+    #[must_use]
+    pub const fn roles_header(&self) -> Option<&HeaderValue> {
+        self.role_list.as_ref()
+    }
+
+    /// The one role handed to `SimpleAuthManager`.
+    #[must_use]
+    pub fn role(&self) -> Option<&AirflowRole> {
+        self.roles.first()
+    }
+
+    /// Whether Airflow issued the token, and so judges the rights itself.
+    #[must_use]
+    pub const fn issued_by_airflow(&self) -> bool {
+        self.issued_by_airflow
+    }
+
+    /// Why there is no role, for the log; `None` when there is one.
+    #[must_use]
+    pub fn without_role(&self) -> Option<&str> {
+        self.without_role.as_deref()
+    }
+}
+
+/// Turns verified claims into principals; the same person is the same `Arc`, whatever the token.
+#[derive(Debug)]
+pub struct Directory {
+    mappings: Vec<Mapping>,
+    known: Cache<Key, Arc<Principal>, foldhash::fast::RandomState>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Key {
+    issuer: usize,
+    username: HeaderValue,
+    roles: Option<HeaderValue>,
+    without_role: Option<String>,
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.issuer.hash(state);
+        self.username.as_bytes().hash(state);
+        self.roles.as_ref().map(HeaderValue::as_bytes).hash(state);
+    }
+}
+
+impl Directory {
+    /// A directory with one mapping for each issuer, in the verifier's order.
+    #[must_use]
+    pub fn new(mappings: Vec<Mapping>) -> Self {
+        let known = Cache::builder()
+            .max_capacity(MOST_PRINCIPALS)
+            .build_with_hasher(foldhash::fast::RandomState::default());
+        Self { mappings, known }
+    }
+
+    /// The principal of verified claims.
+    pub fn identify(&self, token: &VerifiedClaims<'_>) -> Result<Arc<Principal>, Rejection> {
+        let mapping = self.mappings.get(token.issuer()).ok_or(Reason::IssuerUnknown)?;
+        let claims = token.claims();
+        let username = safe(claims.required_text(&mapping.username_claim)?, "user name")?;
+        let (roles, without_role) = roles(mapping, claims)?;
+        let role_list = join(&roles)?;
+        let key = Key { issuer: token.issuer(), username, roles: role_list, without_role };
+        Ok(self.known.get_with_by_ref(&key, || {
+            Arc::new(Principal {
+                issuer: Arc::clone(&mapping.issuer),
+                username: key.username.clone(),
+                roles,
+                role_list: key.roles.clone(),
+                issued_by_airflow: matches!(mapping.origin, Origin::Airflow),
+                without_role: key.without_role.clone(),
+                statement: ArcSwapOption::empty(),
+            })
+        }))
+    }
+}
+
+/// Bounds memory, not correctness: a principal that was dropped is made again.
+const MOST_PRINCIPALS: u64 = 100_000;
+
+type Roles = (Vec<AirflowRole>, Option<String>);
+
+fn roles(mapping: &Mapping, claims: &Claims<'_>) -> Result<Roles, Rejection> {
+    match &mapping.origin {
+        Origin::Airflow => match claims.text("role")? {
+            None => Ok((Vec::new(), None)),
+            Some(role) => {
+                let unsafe_role = || unsafe_value("role", role);
+                Ok((vec![AirflowRole::new(role).ok_or_else(unsafe_role)?], None))
+            }
+        },
+        Origin::Mapped { pointer, roles } => {
+            let values = match claims.pointer(pointer) {
+                None => Vec::new(),
+                Some(found) => claims::strings(found).ok_or_else(|| {
+                    let what = format!("{pointer} should be a string or an array of strings");
+                    Rejection::found_that(Reason::ClaimInvalid, what)
+                })?,
+            };
+            let highest = roles.resolve_highest(&values);
+            let why = highest.is_none().then(|| why_no_role(claims, pointer, &values));
+            Ok((highest.into_iter().collect(), why))
+        }
+    }
+}
+
+fn why_no_role(claims: &Claims<'_>, pointer: &str, values: &[&str]) -> String {
+    let shown: Vec<&str> = values.iter().take(MOST_SHOWN).copied().collect();
+    let mut why = format!("{} values at {pointer}, none of them mapped: {shown:?}", values.len());
+    if has_groups_overage(claims) {
+        why.push_str("; groups overage: Entra left the groups out because there are too many");
+    }
+    why
+}
+
+/// So many values say what is wrong; the token may have thousands.
+const MOST_SHOWN: usize = 10;
+
+fn join(roles: &[AirflowRole]) -> Result<Option<HeaderValue>, Rejection> {
+    if roles.is_empty() {
+        return Ok(None);
+    }
+    let names: Vec<&str> = roles.iter().map(AirflowRole::name).collect();
+    safe(&names.join(","), "role").map(Some)
+}
+
+fn safe(text: &str, what: &'static str) -> Result<HeaderValue, Rejection> {
+    let value = is_visible(text).then(|| HeaderValue::from_str(text).ok()).flatten();
+    value.ok_or_else(|| unsafe_value(what, text))
+}
+
+fn unsafe_value(what: &str, text: &str) -> Rejection {
+    let shown: String = text.chars().take(64).collect();
+    let found = format!("{what} {shown:?} is not one or more visible ASCII characters");
+    Rejection::found_that(Reason::IdentityUnsafe, found)
+}

@@ -1,0 +1,136 @@
+//! From the values of a token to Airflow's roles: by exact whole value, never by part.
+
+use std::fmt;
+
+/// The name of an Airflow role that can stand in a header: visible ASCII without a comma.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AirflowRole(String);
+
+impl AirflowRole {
+    /// Takes the name if it is safe to pass on.
+    #[must_use]
+    pub fn new(name: &str) -> Option<Self> {
+        (is_visible(name) && !name.contains(',')).then(|| Self(name.to_owned()))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// The place among the four roles of Airflow's `SimpleAuthManager`, Viewer first; `None` for
+    /// any other role.
+    #[must_use]
+    pub fn simple_rank(&self) -> Option<usize> {
+        SIMPLE.iter().position(|role| *role == self.0)
+    }
+}
+
+impl fmt::Display for AirflowRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// `SimpleAuthManagerRole` of airflow-core, lowest first.
+pub const SIMPLE: [&str; 4] = ["Viewer", "User", "Op", "Admin"];
+
+/// Which token value gives which Airflow roles, in the order written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleMap(Vec<(String, Vec<AirflowRole>)>);
+
+impl RoleMap {
+    /// A map of these rows.
+    #[must_use]
+    pub const fn new(rows: Vec<(String, Vec<AirflowRole>)>) -> Self {
+        Self(rows)
+    }
+
+    /// The map used where an Entra entry has none: each role of `SimpleAuthManager` is itself.
+    #[must_use]
+    pub fn identity() -> Self {
+        let row = |name: &&str| (String::from(*name), vec![AirflowRole(String::from(*name))]);
+        Self(SIMPLE.iter().map(row).collect())
+    }
+
+    /// The Airflow roles of `values`, in the map's order, each once.
+    #[must_use]
+    pub fn resolve(&self, values: &[&str]) -> Vec<AirflowRole> {
+        let mut roles: Vec<AirflowRole> = Vec::new();
+        for (_, mapped) in self.0.iter().filter(|(value, _)| values.contains(&value.as_str())) {
+            for role in mapped {
+                if !roles.contains(role) {
+                    roles.push(role.clone());
+                }
+            }
+        }
+        roles
+    }
+
+    /// The one role that `SimpleAuthManager` takes: the highest of `values`.
+    #[must_use]
+    pub fn resolve_highest(&self, values: &[&str]) -> Option<AirflowRole> {
+        self.resolve(values).into_iter().max_by_key(AirflowRole::simple_rank)
+    }
+}
+
+/// Whether the text is one or more visible ASCII characters (VCHAR of RFC 5234): no space, no
+/// control, nothing that a header or a log could be split at.
+#[must_use]
+pub fn is_visible(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(rows: &[(&str, &[&str])]) -> RoleMap {
+        let roles = |names: &[&str]| names.iter().map(|n| AirflowRole::new(n).unwrap()).collect();
+        RoleMap::new(
+            rows.iter().map(|(value, names)| ((*value).to_owned(), roles(names))).collect(),
+        )
+    }
+
+    fn names(roles: &[AirflowRole]) -> Vec<&str> {
+        roles.iter().map(AirflowRole::name).collect()
+    }
+
+    #[test]
+    fn roles_come_in_the_maps_order_each_once() {
+        let map = map(&[("b", &["Op", "Viewer"]), ("a", &["Viewer", "Admin"])]);
+        assert_eq!(names(&map.resolve(&["a", "b"])), ["Op", "Viewer", "Admin"]);
+        assert_eq!(names(&map.resolve(&["a", "unmapped"])), ["Viewer", "Admin"]);
+    }
+
+    #[test]
+    fn only_the_exact_whole_value_is_mapped() {
+        let map = map(&[("airflow_admin", &["Admin"])]);
+        for value in ["Airflow_admin", "airflow_admin ", "airflow", "airflow_admin,x", ""] {
+            assert!(map.resolve(&[value]).is_empty(), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn the_highest_role_counts_for_simple() {
+        let map = RoleMap::identity();
+        for (values, expected) in [
+            (&["Viewer", "Op"][..], Some("Op")),
+            (&["Admin", "User"], Some("Admin")),
+            (&["Public"], None),
+            (&["admin"], None),
+            (&[], None),
+        ] {
+            let role = map.resolve_highest(values);
+            assert_eq!(role.as_ref().map(AirflowRole::name), expected, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn a_role_that_could_split_a_header_is_none() {
+        for name in ["", "a b", "a,b", "a\nb", "a\0", "é"] {
+            assert_eq!(AirflowRole::new(name), None, "{name:?}");
+        }
+    }
+}

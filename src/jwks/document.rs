@@ -1,0 +1,332 @@
+//! A JWK Set (RFC 7517, section 5) turned into the keys that can be used, entry by entry: one bad
+//! entry never costs the others.
+
+use std::fmt;
+
+use aws_lc_rs::hmac;
+use aws_lc_rs::rsa::PublicKeyComponents;
+use aws_lc_rs::signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+
+use crate::secret::Secret;
+
+/// The signature algorithms that are verified (RFC 7518, section 3.1). `none` is not among them,
+/// and each key has exactly one, so HMAC with a public key cannot be expressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// RSASSA-PKCS1-v1_5 with SHA-256: all that Entra uses.
+    Rs256,
+    /// HMAC with SHA-512: what Airflow uses with `[api_auth] jwt_secret`.
+    Hs512,
+}
+
+impl Algorithm {
+    /// The `alg` value; compared by exact case.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rs256 => "RS256",
+            Self::Hs512 => "HS512",
+        }
+    }
+}
+
+/// One key that verifies signatures of one algorithm.
+pub struct Key {
+    kid: Option<Box<str>>,
+    issuer: Option<Box<str>>,
+    material: Material,
+}
+
+enum Material {
+    Rsa(ParsedPublicKey),
+    Hmac(Box<hmac::Key>),
+}
+
+impl Key {
+    /// The HS512 key of a shared secret; it has no `kid`.
+    #[must_use]
+    pub fn hs512(secret: &Secret) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA512, secret.expose());
+        Self { kid: None, issuer: None, material: Material::Hmac(Box::new(key)) }
+    }
+
+    /// The algorithm this key is for.
+    #[must_use]
+    pub const fn algorithm(&self) -> Algorithm {
+        match self.material {
+            Material::Rsa(_) => Algorithm::Rs256,
+            Material::Hmac(_) => Algorithm::Hs512,
+        }
+    }
+
+    /// The issuer that the key names itself, as Entra's v2 documents do; may hold `{tenantid}`.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        self.issuer.as_deref()
+    }
+
+    /// Whether `signature` is this key's over `message`.
+    #[must_use]
+    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        match &self.material {
+            Material::Rsa(key) => key.verify_sig(message, signature).is_ok(),
+            Material::Hmac(key) => hmac::verify(key, message, signature).is_ok(),
+        }
+    }
+
+    fn identity(&self) -> (Option<&str>, Option<&str>, &[u8]) {
+        let material = match &self.material {
+            Material::Rsa(key) => key.as_ref(),
+            Material::Hmac(_) => &[],
+        };
+        (self.kid.as_deref(), self.issuer(), material)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key")
+            .field("kid", &self.kid)
+            .field("algorithm", &self.algorithm())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The usable keys of one issuer.
+#[derive(Debug)]
+pub struct KeySet {
+    keys: Vec<Key>,
+    skipped: Vec<String>,
+}
+
+impl KeySet {
+    /// A set of one key that needs no `kid`.
+    #[must_use]
+    pub fn single(key: Key) -> Self {
+        Self { keys: vec![key], skipped: Vec::new() }
+    }
+
+    /// Parses a JWK Set; an error when it is none or holds no usable key.
+    pub fn parse(document: &[u8]) -> Result<Self, DocumentError> {
+        let document: Value =
+            serde_json::from_slice(document).map_err(|_| DocumentError::NotJson)?;
+        let entries =
+            document.get("keys").and_then(Value::as_array).ok_or(DocumentError::NoKeys)?;
+        if entries.len() > MAX_KEYS {
+            return Err(DocumentError::TooMany(entries.len()));
+        }
+        let mut set = Self { keys: Vec::new(), skipped: Vec::new() };
+        for (index, entry) in entries.iter().enumerate() {
+            match rsa(entry) {
+                Ok(key) => set.keys.push(key),
+                Err(why) => set.skipped.push(format!("entry {index}: {why}")),
+            }
+        }
+        if set.keys.is_empty() {
+            return Err(DocumentError::NoneUsable(set.skipped.join("; ")));
+        }
+        Ok(set)
+    }
+
+    /// The keys that a token with this `kid` may be signed with. A token without `kid` is only
+    /// matched by a key without one.
+    pub fn matching<'s>(&'s self, kid: Option<&'s str>) -> impl Iterator<Item = &'s Key> {
+        self.keys.iter().filter(move |key| key.kid.is_none() || key.kid.as_deref() == kid)
+    }
+
+    /// Why entries were left out, for the log.
+    #[must_use]
+    pub fn skipped(&self) -> &[String] {
+        &self.skipped
+    }
+
+    /// How many keys can be used.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether there is no key; a parsed set always has one.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Whether both sets hold the same keys.
+    #[must_use]
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.keys.iter().map(Key::identity).eq(other.keys.iter().map(Key::identity))
+    }
+}
+
+/// Why a document gave no keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DocumentError {
+    /// It is not JSON.
+    NotJson,
+    /// It has no `keys` array: perhaps a metadata document or an error body.
+    NoKeys,
+    /// More entries than any provider publishes.
+    TooMany(usize),
+    /// No entry can be used, and why.
+    NoneUsable(String),
+}
+
+impl fmt::Display for DocumentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotJson => f.write_str("the document is not JSON"),
+            Self::NoKeys => f.write_str("the document has no `keys` array: it is not a JWK Set"),
+            Self::TooMany(found) => write!(f, "{found} entries, at most {MAX_KEYS} are read"),
+            Self::NoneUsable(why) if why.is_empty() => f.write_str("the key set is empty"),
+            Self::NoneUsable(why) => write!(f, "no entry of the key set can be used: {why}"),
+        }
+    }
+}
+
+/// Entra publishes about 7, the largest known provider about 40.
+const MAX_KEYS: usize = 200;
+/// NIST SP 800-131A: RSA below 2048 bits is disallowed.
+const MIN_MODULUS_BITS: usize = 2048;
+const MAX_MODULUS_BITS: usize = 8192;
+
+fn rsa(entry: &Value) -> Result<Key, &'static str> {
+    let text = |name: &str| entry.get(name).and_then(Value::as_str);
+    if !entry.is_object() {
+        return Err("not an object");
+    }
+    if text("kty") != Some("RSA") {
+        return Err("`kty` is not RSA");
+    }
+    if entry.get("d").is_some() {
+        return Err("it holds a private key");
+    }
+    if entry.get("use").is_some() && text("use") != Some("sig") {
+        return Err("`use` is not sig");
+    }
+    if let Some(operations) = entry.get("key_ops")
+        && !operations.as_array().is_some_and(|all| all.iter().any(|one| one == "verify"))
+    {
+        return Err("`key_ops` lacks verify");
+    }
+    if entry.get("alg").is_some() && text("alg") != Some(Algorithm::Rs256.name()) {
+        return Err("`alg` is not RS256");
+    }
+    let kid = text("kid").ok_or("no `kid`")?;
+    let n = number(text("n")).ok_or("`n` is not a base64url number")?;
+    let e = number(text("e")).ok_or("`e` is not a base64url number")?;
+    let bits = modulus_bits(&n);
+    if !(MIN_MODULUS_BITS..=MAX_MODULUS_BITS).contains(&bits) {
+        return Err("the modulus is not of 2048 to 8192 bits");
+    }
+    if n.last().is_none_or(|byte| byte % 2 == 0) || e == [1] || e.last().is_none_or(|b| b % 2 == 0)
+    {
+        return Err("modulus and exponent must be odd, the exponent above 1");
+    }
+    let components = PublicKeyComponents { n, e };
+    let key = components
+        .to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256)
+        .map_err(|_| "not an RSA public key")?;
+    Ok(Key {
+        kid: Some(kid.into()),
+        issuer: text("issuer").map(Into::into),
+        material: Material::Rsa(key),
+    })
+}
+
+/// A `Base64urlUInt` (RFC 7518, section 2), leading zero bytes tolerated and removed.
+fn number(text: Option<&str>) -> Option<Vec<u8>> {
+    let mut bytes = URL_SAFE_NO_PAD.decode(text?).ok()?;
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    bytes.drain(..zeros);
+    (!bytes.is_empty()).then_some(bytes)
+}
+
+fn modulus_bits(n: &[u8]) -> usize {
+    let leading = n.first().map_or(0, |byte| byte.leading_zeros() as usize);
+    n.len() * 8 - leading
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use aws_lc_rs::rsa::{KeyPair, KeySize};
+    use aws_lc_rs::signature::KeyPair as _;
+    use serde_json::json;
+
+    use super::*;
+
+    /// A fresh RSA key as a JWK of Entra's form.
+    pub(crate) fn jwk(kid: &str) -> Value {
+        let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
+        let public = pair.public_key();
+        json!({
+            "kty": "RSA", "use": "sig", "kid": kid,
+            "n": URL_SAFE_NO_PAD.encode(public.modulus().big_endian_without_leading_zero()),
+            "e": "AQAB",
+        })
+    }
+
+    fn set(keys: &[Value]) -> Result<KeySet, DocumentError> {
+        KeySet::parse(json!({ "keys": keys }).to_string().as_bytes())
+    }
+
+    #[test]
+    fn one_bad_entry_never_costs_the_others() {
+        let good = jwk("good");
+        let with = |name: &str, value: Value| {
+            let mut entry = good.clone();
+            entry[name] = value;
+            entry["kid"] = json!("bad");
+            entry
+        };
+        for bad in [
+            json!(null),
+            json!("x"),
+            json!({ "kty": "oct", "kid": "bad", "k": "c2VjcmV0" }),
+            json!({ "kty": "OKP", "kid": "bad", "crv": "X25519", "x": "AA" }),
+            with("kty", json!("unheard-of")),
+            with("use", json!("enc")),
+            with("key_ops", json!(["encrypt"])),
+            with("alg", json!("RS512")),
+            with("d", json!("AQAB")),
+            with("n", json!("AQAB")),
+            with("n", json!("not base64url!")),
+            with("e", json!("AQ")),
+            with("e", json!("AQAA")),
+            with("e", json!(65537)),
+        ] {
+            let set = set(&[bad.clone(), good.clone()]).unwrap();
+            assert_eq!(set.len(), 1, "{bad}");
+            assert_eq!(set.skipped().len(), 1, "{bad}");
+            assert_eq!(set.matching(Some("good")).count(), 1);
+            assert_eq!(set.matching(Some("bad")).count(), 0);
+            assert_eq!(set.matching(None).count(), 0);
+        }
+    }
+
+    #[test]
+    fn a_document_without_keys_says_what_it_is() {
+        for (document, expected) in [
+            (&b"<html>"[..], DocumentError::NotJson),
+            (b"{}", DocumentError::NoKeys),
+            (br#"{"error":"invalid_tenant"}"#, DocumentError::NoKeys),
+            (br#"{"keys":{}}"#, DocumentError::NoKeys),
+            (br#"{"keys":[]}"#, DocumentError::NoneUsable(String::new())),
+        ] {
+            assert_eq!(KeySet::parse(document).unwrap_err(), expected);
+        }
+        assert_eq!(set(&vec![json!({}); 201]).unwrap_err(), DocumentError::TooMany(201));
+    }
+
+    #[test]
+    fn sets_are_the_same_when_their_keys_are() {
+        let (a, b) = (jwk("a"), jwk("b"));
+        let one = set(std::slice::from_ref(&a)).unwrap();
+        assert!(one.same_as(&set(std::slice::from_ref(&a)).unwrap()));
+        assert!(!one.same_as(&set(&[a, b.clone()]).unwrap()));
+        assert!(!one.same_as(&set(&[b]).unwrap()));
+    }
+}

@@ -1,0 +1,10 @@
+//! Keys of issuers: [`document`] says which keys a JWK Set holds, [`fetch`] gets it, [`refresh`]
+//! decides when, [`store`] is what the cores read.
+
+pub mod document;
+pub mod fetch;
+pub mod refresh;
+pub mod store;
+
+pub use document::{Algorithm, Key, KeySet};
+pub use store::{Freshness, KeyStamp, KeyStatus, KeyStore, Schedule};

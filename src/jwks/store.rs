@@ -1,0 +1,369 @@
+//! The keys of one issuer as every core sees them, and the rules of when they may be used.
+//!
+//! Reading is lock-free. A token with an unknown `kid` may ask for one fetch and waits for it;
+//! then the cooldown holds, whatever a stranger sends. A failed fetch never evicts: keys serve for
+//! `stale_for` after the last good one, then the issuer fails closed.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout};
+
+use super::document::{Key, KeySet};
+use crate::rejection::{Reason, Rejection};
+
+/// When keys are fetched and for how long they serve.
+#[derive(Clone, Copy, Debug)]
+pub struct Schedule {
+    /// The age at which keys are fetched again.
+    pub refresh: Duration,
+    /// The age at which keys are no longer used.
+    pub stale_for: Duration,
+    /// The pause between two fetches for an unknown `kid`.
+    pub unknown_kid_cooldown: Duration,
+    /// The longest a fetch may take, and a request waits for one.
+    pub timeout: Duration,
+}
+
+/// The keys of one issuer.
+#[derive(Debug)]
+pub struct KeyStore {
+    issuer: Arc<str>,
+    current: ArcSwapOption<Published>,
+    schedule: Option<Schedule>,
+    fetches: Mutex<Fetches>,
+    wanted: Notify,
+    finished: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Published {
+    keys: KeySet,
+    fetched: Instant,
+    generation: u64,
+}
+
+/// Fetches are numbered from 1, so that a waiter can name the one it waits for.
+#[derive(Debug, Default)]
+struct Fetches {
+    started: u64,
+    running: bool,
+    /// The fetch that unknown `kid`s wait for, until it has ended.
+    asked: Option<u64>,
+    last_asked: Option<Instant>,
+}
+
+/// Proof that a key was in use, and the means to see whether it still is.
+#[derive(Clone, Debug)]
+pub struct KeyStamp {
+    store: Arc<KeyStore>,
+    generation: u64,
+}
+
+impl KeyStamp {
+    /// Whether the key set is still the one the token was verified with, and not too old.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.store.usable().is_some_and(|current| current.generation == self.generation)
+    }
+}
+
+/// How an issuer's keys are, for readiness and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyStatus {
+    /// Fresh, stale or none.
+    pub freshness: Freshness,
+    /// Age of the last good fetch; `None` for fixed keys and before the first.
+    pub age: Option<Duration>,
+    /// Whether the first attempt to get keys has ended, well or badly.
+    pub attempted: bool,
+}
+
+/// Whether keys can be used, and whether they are on schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// On schedule.
+    Fresh,
+    /// Usable, but the last refresh is overdue.
+    Stale,
+    /// There is no key to verify with.
+    None,
+}
+
+impl KeyStore {
+    /// An empty store that a refresher fills.
+    #[must_use]
+    pub fn fetched(issuer: Arc<str>, schedule: Schedule) -> Self {
+        Self::new(issuer, Some(schedule), None)
+    }
+
+    /// Keys that are given and do not age: a shared secret, a file.
+    #[must_use]
+    pub fn fixed(issuer: Arc<str>, keys: KeySet) -> Self {
+        Self::new(issuer, None, Some(keys))
+    }
+
+    fn new(issuer: Arc<str>, schedule: Option<Schedule>, keys: Option<KeySet>) -> Self {
+        let published =
+            keys.map(|keys| Arc::new(Published { keys, fetched: Instant::now(), generation: 1 }));
+        Self {
+            issuer,
+            current: ArcSwapOption::from(published),
+            schedule,
+            fetches: Mutex::default(),
+            wanted: Notify::new(),
+            finished: watch::Sender::new(0),
+        }
+    }
+
+    /// The issuer entry these keys belong to.
+    #[must_use]
+    pub const fn issuer(&self) -> &Arc<str> {
+        &self.issuer
+    }
+
+    /// Hands the keys that match `kid` to `judge`. Where none matches, waits for one fetch, if the
+    /// cooldown allows it, and tries again.
+    pub async fn judge<T>(
+        self: &Arc<Self>,
+        kid: Option<&str>,
+        judge: impl Fn(&mut dyn Iterator<Item = &Key>) -> T,
+    ) -> Result<(T, KeyStamp), Rejection> {
+        if let Some(verdict) = self.judge_now(kid, &judge) {
+            return Ok(verdict);
+        }
+        self.fetch_once().await;
+        if let Some(verdict) = self.judge_now(kid, &judge) {
+            return Ok(verdict);
+        }
+        let issuer = &self.issuer;
+        Err(if self.usable().is_none() {
+            Rejection::found_that(Reason::KeysUnavailable, format!("no keys of issuer {issuer}"))
+        } else {
+            let kid = kid.map_or("no kid".to_owned(), |kid| format!("kid {kid:?}"));
+            Rejection::found_that(Reason::KeyUnknown, format!("{kid} is not a key of {issuer}"))
+        })
+    }
+
+    fn judge_now<T>(
+        self: &Arc<Self>,
+        kid: Option<&str>,
+        judge: impl Fn(&mut dyn Iterator<Item = &Key>) -> T,
+    ) -> Option<(T, KeyStamp)> {
+        let current = self.usable()?;
+        let mut matching = current.keys.matching(kid).peekable();
+        matching.peek()?;
+        let stamp = KeyStamp { store: Arc::clone(self), generation: current.generation };
+        Some((judge(&mut matching), stamp))
+    }
+
+    /// How the keys are at this moment.
+    #[must_use]
+    pub fn status(&self) -> KeyStatus {
+        let current = self.current.load();
+        let (age, freshness) = match (current.as_ref(), &self.schedule) {
+            (None, _) => (None, Freshness::None),
+            (Some(_), None) => (None, Freshness::Fresh),
+            (Some(current), Some(schedule)) => {
+                let age = current.fetched.elapsed();
+                (Some(age), schedule.freshness(age))
+            }
+        };
+        let attempted = self.schedule.is_none() || *self.finished.borrow() > 0;
+        KeyStatus { freshness, age, attempted }
+    }
+
+    /// Waits until the first attempt to get keys has ended.
+    pub async fn attempted(&self) {
+        if self.schedule.is_some() {
+            // The sender lives as long as `self`.
+            let _ = self.finished.subscribe().wait_for(|finished| *finished > 0).await;
+        }
+    }
+
+    /// For the refresher: waits until a request asks for a fetch.
+    pub(super) async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+
+    /// For the refresher: a fetch begins.
+    pub(super) fn fetch_begins(&self) {
+        let mut fetches = self.fetches();
+        fetches.started += 1;
+        fetches.running = true;
+    }
+
+    /// For the refresher: a fetch has ended, with new keys or without. Without, the old ones stay.
+    pub(super) fn fetch_ended(&self, keys: Option<KeySet>) {
+        if let Some(keys) = keys {
+            self.publish(keys);
+        }
+        let ended = {
+            let mut fetches = self.fetches();
+            fetches.running = false;
+            if fetches.asked.is_some_and(|asked| asked <= fetches.started) {
+                fetches.asked = None;
+                fetches.last_asked = Some(Instant::now());
+            }
+            fetches.started
+        };
+        self.finished.send_replace(ended);
+    }
+
+    fn publish(&self, keys: KeySet) {
+        let generation = match self.current.load().as_ref() {
+            None => 1,
+            Some(current) if current.keys.same_as(&keys) => current.generation,
+            Some(current) => current.generation + 1,
+        };
+        let published = Published { keys, fetched: Instant::now(), generation };
+        self.current.store(Some(Arc::new(published)));
+    }
+
+    fn usable(&self) -> Option<Arc<Published>> {
+        let current = self.current.load_full()?;
+        let too_old = |schedule: &Schedule| current.fetched.elapsed() >= schedule.stale_for;
+        if self.schedule.as_ref().is_some_and(too_old) { None } else { Some(current) }
+    }
+
+    async fn fetch_once(&self) {
+        let Some(schedule) = &self.schedule else {
+            return;
+        };
+        let mut finished = self.finished.subscribe();
+        let Some(awaited) = self.ask(schedule) else {
+            return;
+        };
+        // Either way the caller looks again: what counts is whether the key is there now.
+        let _ = timeout(schedule.timeout, finished.wait_for(|ended| *ended >= awaited)).await;
+    }
+
+    /// The number of the fetch to wait for; `None` while the cooldown holds.
+    fn ask(&self, schedule: &Schedule) -> Option<u64> {
+        let mut fetches = self.fetches();
+        if fetches.running && self.current.load().is_none() {
+            // There is no key at all, so whatever the running fetch brings is news.
+            return Some(fetches.started);
+        }
+        if fetches.asked.is_some() {
+            return fetches.asked;
+        }
+        let cooling = |last: Instant| last.elapsed() < schedule.unknown_kid_cooldown;
+        if fetches.last_asked.is_some_and(cooling) {
+            return None;
+        }
+        // A fetch that runs already may have read the set before the key was in it.
+        fetches.asked = Some(fetches.started + 1);
+        self.wanted.notify_one();
+        fetches.asked
+    }
+
+    fn fetches(&self) -> MutexGuard<'_, Fetches> {
+        // Nothing is left half-done behind this lock.
+        self.fetches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Schedule {
+    fn freshness(&self, age: Duration) -> Freshness {
+        if age >= self.stale_for {
+            Freshness::None
+        } else if age > self.refresh + self.timeout {
+            Freshness::Stale
+        } else {
+            Freshness::Fresh
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jwks::document::tests::jwk;
+
+    const SCHEDULE: Schedule = Schedule {
+        refresh: Duration::from_secs(3600),
+        stale_for: Duration::from_secs(24 * 3600),
+        unknown_kid_cooldown: Duration::from_secs(60),
+        timeout: Duration::from_secs(5),
+    };
+
+    fn keys(kids: &[&str]) -> KeySet {
+        let keys: Vec<_> = kids.iter().map(|kid| jwk(kid)).collect();
+        KeySet::parse(serde_json::json!({ "keys": keys }).to_string().as_bytes()).unwrap()
+    }
+
+    fn store() -> Arc<KeyStore> {
+        Arc::new(KeyStore::fetched("entra".into(), SCHEDULE))
+    }
+
+    fn fetch(store: &KeyStore, result: Option<KeySet>) {
+        store.fetch_begins();
+        store.fetch_ended(result);
+    }
+
+    async fn find(store: &Arc<KeyStore>, kid: &str) -> Result<KeyStamp, Reason> {
+        let found = store.judge(Some(kid), |keys| keys.count()).await;
+        found.map(|(_, stamp)| stamp).map_err(|rejection| rejection.reason())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unknown_kid_causes_one_fetch_per_cooldown() {
+        let store = store();
+        fetch(&store, Some(keys(&["a"])));
+        let asked = || store.fetches().asked.is_some();
+
+        assert_eq!(find(&store, "b").await.unwrap_err(), Reason::KeyUnknown);
+        assert!(asked(), "the first one asks and waits its time");
+        fetch(&store, Some(keys(&["a"])));
+        assert_eq!(find(&store, "c").await.unwrap_err(), Reason::KeyUnknown);
+        assert!(!asked(), "the cooldown holds");
+        tokio::time::advance(SCHEDULE.unknown_kid_cooldown).await;
+        assert_eq!(find(&store, "d").await.unwrap_err(), Reason::KeyUnknown);
+        assert!(asked(), "and ends");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_with_a_new_kid_waits_for_its_fetch() {
+        let store = store();
+        fetch(&store, Some(keys(&["a"])));
+        let refresher = Arc::clone(&store);
+        let refresh = async move {
+            refresher.wanted().await;
+            fetch(&refresher, Some(keys(&["b"])));
+        };
+        let (stamp, ()) = tokio::join!(find(&store, "b"), refresh);
+        assert!(stamp.unwrap().holds());
+        assert_eq!(find(&store, "a").await.unwrap_err(), Reason::KeyUnknown);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_fetch_never_evicts_until_the_keys_are_too_old() {
+        let store = store();
+        fetch(&store, Some(keys(&["a"])));
+        let stamp = find(&store, "a").await.unwrap();
+        tokio::time::advance(SCHEDULE.stale_for.saturating_sub(Duration::from_secs(1))).await;
+        fetch(&store, None);
+        assert!(stamp.holds());
+        assert_eq!(store.status().freshness, Freshness::Stale);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(!stamp.holds());
+        assert_eq!(find(&store, "a").await.unwrap_err(), Reason::KeysUnavailable);
+        assert_eq!(store.status().freshness, Freshness::None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stamp_dies_with_its_key_set_and_survives_an_equal_one() {
+        let store = store();
+        let document = serde_json::json!({ "keys": [jwk("a")] }).to_string();
+        let same = || KeySet::parse(document.as_bytes()).unwrap();
+        fetch(&store, Some(same()));
+        let stamp = find(&store, "a").await.unwrap();
+        fetch(&store, Some(same()));
+        assert!(stamp.holds());
+        fetch(&store, Some(keys(&["a"])));
+        assert!(!stamp.holds(), "another key under the same kid");
+    }
+}

@@ -1,0 +1,124 @@
+//! Whether this caller may make this request. The proofs made here are what the hand-off takes.
+
+use http::header::{HOST, HeaderName, ORIGIN};
+use http::uri::Authority;
+use http::{HeaderMap, Method, Uri};
+use hyper::body::Incoming;
+
+use crate::caller::Authenticated;
+use crate::rejection::{Reason, Rejection};
+use crate::route::ProtectedRoute;
+use crate::sanitize::Inbound;
+
+/// Policy said yes to this request of this caller.
+#[derive(Debug)]
+pub struct Granted<B = Incoming> {
+    request: Inbound<B>,
+    caller: Authenticated,
+}
+
+impl<B> Granted<B> {
+    /// The request and its caller, for the hand-off.
+    #[must_use]
+    pub fn into_parts(self) -> (Inbound<B>, Authenticated) {
+        (self.request, self.caller)
+    }
+}
+
+/// A request whose credential is for Airflow to judge.
+#[derive(Debug)]
+pub struct Delegated<B = Incoming>(Inbound<B>);
+
+impl<B> Delegated<B> {
+    /// The request, for the hand-off.
+    #[must_use]
+    pub fn into_inner(self) -> Inbound<B> {
+        self.0
+    }
+}
+
+/// Grants a request to a caller who holds a role. Absence of a role is never permission; only
+/// callers whose token Airflow issued are judged by Airflow alone.
+pub fn grant<B>(
+    request: Inbound<B>,
+    _route: &ProtectedRoute,
+    caller: Authenticated,
+) -> Result<Granted<B>, Rejection> {
+    let principal = caller.principal();
+    if principal.role().is_none() && !principal.issued_by_airflow() {
+        let found = principal.without_role().unwrap_or("no role").to_owned();
+        return Err(Rejection::found_that(Reason::RoleMissing, found));
+    }
+    Ok(Granted { request, caller })
+}
+
+/// Lets a browser's session through to Airflow, unless another site is behind an unsafe request:
+/// Airflow's API has no CSRF token, only `SameSite=Lax`.
+pub fn delegate<B>(
+    request: Inbound<B>,
+    _route: &ProtectedRoute,
+) -> Result<Delegated<B>, Rejection> {
+    let head = request.head();
+    if !is_safe(&head.method) && is_cross_site(&head.headers) {
+        return Err(Reason::CrossSite.into());
+    }
+    Ok(Delegated(request))
+}
+
+/// RFC 9110, section 9.2.1.
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// `Sec-Fetch-Site` decides where the browser sends it (W3C Fetch Metadata), otherwise `Origin`
+/// against the host that the browser asked for.
+fn is_cross_site(headers: &HeaderMap) -> bool {
+    if let Some(site) = headers.get(&SEC_FETCH_SITE) {
+        return site != "same-origin" && site != "none";
+    }
+    let Some(origin) = headers.get(ORIGIN) else {
+        return false;
+    };
+    let origin: Option<Uri> = origin.to_str().ok().and_then(|origin| origin.parse().ok());
+    let origin_host = origin.as_ref().and_then(Uri::authority).map(Authority::as_str);
+    // The sanitizer has left only what a trusted peer says of the host, or the Host itself.
+    let host = headers.get(&X_FORWARDED_HOST).or_else(|| headers.get(HOST));
+    let host = host.and_then(|host| host.to_str().ok());
+    match (origin_host, host) {
+        (Some(origin), Some(host)) => !origin.eq_ignore_ascii_case(host),
+        _ => true,
+    }
+}
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_site_is_told_by_fetch_metadata_or_else_by_origin() {
+        for (fields, expected) in [
+            (&[][..], false),
+            (&[("sec-fetch-site", "same-origin")], false),
+            (&[("sec-fetch-site", "none")], false),
+            (&[("sec-fetch-site", "same-site")], true),
+            (&[("sec-fetch-site", "cross-site")], true),
+            (&[("sec-fetch-site", "same-origin"), ("origin", "https://evil.example")], false),
+            (&[("origin", "https://airflow.example")], false),
+            (&[("origin", "https://AIRFLOW.example")], false),
+            (&[("origin", "https://airflow.example:8443")], true),
+            (&[("origin", "https://evil.example")], true),
+            (&[("origin", "null")], true),
+            (&[("origin", "https://pub.example"), ("x-forwarded-host", "pub.example")], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, "airflow.example".parse().unwrap());
+            for (name, value) in fields {
+                headers.insert(HeaderName::from_static(name), value.parse().unwrap());
+            }
+            assert_eq!(is_cross_site(&headers), expected, "{fields:?}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The path of one request, in order.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderName, ORIGIN};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use hyper::body::Incoming;
+
+use crate::answer::Answer;
+use crate::caller::{Authenticated, Callers};
+use crate::clock::{self, Timestamp};
+use crate::credential;
+use crate::downstream::head::Turn;
+use crate::handoff::{Handoff, UpstreamRequest};
+use crate::policy;
+use crate::rejection::{Reason, Rejection};
+use crate::route::{Access, ProtectedRoute, Route};
+use crate::sanitize::{Inbound, Peer, Sanitizer};
+use crate::telemetry::{Exchange, Recorder};
+use crate::upstream::Upstream;
+
+/// Everything that decides about requests: one configuration, shared by all cores.
+#[derive(Debug)]
+pub struct Gate {
+    /// Removes what only airside may say.
+    pub sanitizer: Sanitizer,
+    /// Knows which rule a path falls under.
+    pub access: Access,
+    /// Recognises callers by their tokens.
+    pub callers: Callers,
+    /// Tells Airflow who is calling.
+    pub handoff: Handoff,
+    /// Whether a browser's session may take the place of a token.
+    pub sessions: bool,
+    /// The largest token that is looked at, in bytes.
+    pub token_bytes: usize,
+    /// How many requests one core serves at once.
+    pub in_flight: u64,
+}
+
+/// One core's view: the gate, its own connections to Airflow, its own counters.
+#[derive(Debug)]
+pub struct Core {
+    /// What decides.
+    pub gate: Arc<Gate>,
+    /// Where exchanges end.
+    pub recorder: Rc<Recorder>,
+    upstream: Upstream,
+    ids: RequestIds,
+}
+
+impl Core {
+    /// A core with its own connections and counters.
+    #[must_use]
+    pub fn new(number: usize, gate: Arc<Gate>, upstream: Upstream, recorder: Rc<Recorder>) -> Self {
+        Self { gate, recorder, upstream, ids: RequestIds::new(number) }
+    }
+}
+
+/// Serves one request: walks the path, and turns a rejection into its answer.
+pub async fn serve(
+    core: &Core,
+    peer: &Peer,
+    turn: Turn,
+    request: Request<Incoming>,
+) -> Response<Answer> {
+    let mut exchange = core.begin(peer, turn, &request);
+    let mut response = match walk(core, peer, &mut exchange, request).await {
+        Ok(response) => response,
+        Err(rejection) => {
+            exchange.refused(&rejection);
+            let id = exchange.request_id().to_str().unwrap_or_default();
+            rejection.answer(id).map(Answer::own)
+        }
+    };
+    response.headers_mut().insert(X_REQUEST_ID, exchange.request_id().clone());
+    Answer::ending(response, exchange)
+}
+
+async fn walk(
+    core: &Core,
+    peer: &Peer,
+    exchange: &mut Exchange,
+    request: Request<Incoming>,
+) -> Result<Response<Answer>, Rejection> {
+    let gate = &*core.gate;
+    let now = clock::now();
+    core.admit()?;
+    let request = gate.sanitizer.sanitize(request, peer, exchange.request_id())?;
+    let head = request.head();
+    let route = gate.access.route(&head.method, head.uri.path(), is_preflight(&head.headers))?;
+    exchange.routed(route.class());
+    let request = match route {
+        Route::Open(route) => {
+            let airflows = gate.airflows_bearer(&request, now).await?;
+            gate.handoff.open(request, &route, airflows.as_ref())
+        }
+        Route::Untouched(route) => gate.handoff.untouched(request, &route),
+        Route::Protected(route) => gate.authenticate(request, &route, exchange, now).await?,
+    };
+    core.upstream.send(request, exchange).await
+}
+
+impl Gate {
+    /// Extract, verify, identify, decide, hand off.
+    async fn authenticate(
+        &self,
+        request: Inbound,
+        route: &ProtectedRoute,
+        exchange: &mut Exchange,
+        now: Timestamp,
+    ) -> Result<UpstreamRequest, Rejection> {
+        let headers = &request.head().headers;
+        let Some(token) = credential::bearer(headers, self.token_bytes)? else {
+            if self.sessions && credential::has_session_cookie(headers) {
+                return Ok(self.handoff.delegated(policy::delegate(request, route)?));
+            }
+            return Err(Reason::CredentialMissing.into());
+        };
+        let begun = Instant::now();
+        let caller = self.callers.recognise(&token, now).await;
+        exchange.verified(begun);
+        let caller = caller?;
+        exchange.identified(caller.principal());
+        let granted = policy::grant(request, route, caller)?;
+        self.handoff.as_caller(granted, now)
+    }
+
+    /// Proof that the bearer on an open path, if any, is one that Airflow issued.
+    async fn airflows_bearer(
+        &self,
+        request: &Inbound,
+        now: Timestamp,
+    ) -> Result<Option<Authenticated>, Rejection> {
+        match credential::bearer(&request.head().headers, self.token_bytes) {
+            Ok(Some(token)) => Ok(self.callers.recognise_airflows(&token, now).await),
+            Err(rejection) if rejection.reason() == Reason::CredentialAmbiguous => Err(rejection),
+            Ok(None) | Err(_) => Ok(None),
+        }
+    }
+}
+
+impl Core {
+    fn begin(&self, peer: &Peer, turn: Turn, request: &Request<Incoming>) -> Exchange {
+        let provenance = self.gate.sanitizer.provenance(request.headers(), peer);
+        let id = provenance.request_id.unwrap_or_else(|| self.ids.next());
+        let client: IpAddr = provenance.client;
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        Exchange::begin(&self.recorder, id, client, method, uri, turn)
+    }
+
+    /// Sheds load rather than queue it. The request itself is already counted.
+    fn admit(&self) -> Result<(), Rejection> {
+        if self.recorder.metrics.in_flight() > self.gate.in_flight {
+            return Err(Reason::Overloaded.into());
+        }
+        Ok(())
+    }
+}
+
+/// A CORS preflight has both (WHATWG Fetch, section 3.3.2).
+fn is_preflight(headers: &HeaderMap) -> bool {
+    headers.contains_key(ORIGIN) && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Unique ids: a random half for the core, a counted half for the request.
+#[derive(Debug)]
+struct RequestIds {
+    prefix: u64,
+    count: std::cell::Cell<u64>,
+}
+
+impl RequestIds {
+    fn new(number: usize) -> Self {
+        let mut bytes = [0; 8];
+        // Without randomness ids still differ between cores; they are names, not secrets.
+        let _ = aws_lc_rs::rand::fill(&mut bytes);
+        let prefix = u64::from_be_bytes(bytes) ^ number as u64;
+        Self { prefix, count: std::cell::Cell::new(0) }
+    }
+
+    fn next(&self) -> HeaderValue {
+        let count = self.count.get();
+        self.count.set(count.wrapping_add(1));
+        let id = format!("{:016x}{count:016x}", self.prefix);
+        HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("unknown"))
+    }
+}
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -1,0 +1,300 @@
+//! Answers of our own: the only place that knows which refusal has which HTTP status.
+//!
+//! A step that says no returns a [`Rejection`]; `proxy` turns it into a problem document
+//! (RFC 9457) with the challenge of RFC 6750. The caller gets the reason and a plain sentence, the
+//! log also gets what was found.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode};
+use serde_json::json;
+
+/// Why a request was refused: stable names that users, dashboards and alerts rely on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "each reason's sentence stands in `Reason::row`")]
+pub enum Reason {
+    RequestMalformed,
+    PathAmbiguous,
+    CredentialAmbiguous,
+    CredentialMissing,
+    CredentialMalformed,
+    SchemeUnsupported,
+    TokenMalformed,
+    TokenEncrypted,
+    TokenTooLarge,
+    HeaderUnsupported,
+    IssuerUnknown,
+    AlgorithmNotAllowed,
+    KeyUnknown,
+    SignatureInvalid,
+    TokenKind,
+    TokenBound,
+    GraphToken,
+    TenantMismatch,
+    AudienceMismatch,
+    ClaimMissing,
+    ClaimInvalid,
+    TokenExpired,
+    TokenNotYetValid,
+    RoleMissing,
+    ClientNotAllowed,
+    IdentityUnsafe,
+    AccessClosed,
+    CrossSite,
+    NotFound,
+    MethodRefused,
+    BodyTooLarge,
+    HeadersTooLarge,
+    UpstreamUnavailable,
+    UpstreamInvalid,
+    HandoffFailed,
+    KeysUnavailable,
+    Overloaded,
+    UpstreamTimeout,
+}
+
+impl Reason {
+    /// Every reason, in the order of its discriminant.
+    pub const ALL: [Self; 38] = [
+        Self::RequestMalformed,
+        Self::PathAmbiguous,
+        Self::CredentialAmbiguous,
+        Self::CredentialMissing,
+        Self::CredentialMalformed,
+        Self::SchemeUnsupported,
+        Self::TokenMalformed,
+        Self::TokenEncrypted,
+        Self::TokenTooLarge,
+        Self::HeaderUnsupported,
+        Self::IssuerUnknown,
+        Self::AlgorithmNotAllowed,
+        Self::KeyUnknown,
+        Self::SignatureInvalid,
+        Self::TokenKind,
+        Self::TokenBound,
+        Self::GraphToken,
+        Self::TenantMismatch,
+        Self::AudienceMismatch,
+        Self::ClaimMissing,
+        Self::ClaimInvalid,
+        Self::TokenExpired,
+        Self::TokenNotYetValid,
+        Self::RoleMissing,
+        Self::ClientNotAllowed,
+        Self::IdentityUnsafe,
+        Self::AccessClosed,
+        Self::CrossSite,
+        Self::NotFound,
+        Self::MethodRefused,
+        Self::BodyTooLarge,
+        Self::HeadersTooLarge,
+        Self::UpstreamUnavailable,
+        Self::UpstreamInvalid,
+        Self::HandoffFailed,
+        Self::KeysUnavailable,
+        Self::Overloaded,
+        Self::UpstreamTimeout,
+    ];
+
+    /// The stable name, as it stands in the answer, the log and the metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    /// The HTTP status of the answer.
+    #[must_use]
+    pub const fn status(self) -> StatusCode {
+        self.row().0
+    }
+
+    /// The sentence for the caller: what is wrong and what to do, nothing about what is expected
+    /// here (that would help whoever tries tokens).
+    ///
+    /// The characters are those that RFC 6750, section 3, allows in `error_description`.
+    #[must_use]
+    pub const fn sentence(self) -> &'static str {
+        self.row().2
+    }
+
+    #[rustfmt::skip]
+    const fn row(self) -> (StatusCode, &'static str, &'static str) {
+        const BAD: StatusCode = StatusCode::BAD_REQUEST;
+        const WHO: StatusCode = StatusCode::UNAUTHORIZED;
+        const NO: StatusCode = StatusCode::FORBIDDEN;
+        const GATEWAY: StatusCode = StatusCode::BAD_GATEWAY;
+        const LATER: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
+        match self {
+            Self::RequestMalformed => (BAD, "request_malformed", "The request is not well formed: send one Host header and an origin-form target."),
+            Self::PathAmbiguous => (BAD, "path_ambiguous", "The path can be read in more than one way: send it without dot segments, backslashes, a leading double slash, control bytes or broken percent-encoding."),
+            Self::CredentialAmbiguous => (BAD, "credential_ambiguous", "The request carries more than one Authorization header: send one."),
+            Self::CredentialMissing => (WHO, "credential_missing", "A token is needed here: send it as Authorization: Bearer TOKEN."),
+            Self::CredentialMalformed => (WHO, "credential_malformed", "The Authorization header is not of the form Bearer, one space, token."),
+            Self::SchemeUnsupported => (WHO, "scheme_unsupported", "This authorization scheme is not accepted here: send Authorization: Bearer TOKEN."),
+            Self::TokenMalformed => (WHO, "token_malformed", "The token is not a well-formed JSON Web Token: it may have been cut, wrapped or quoted on its way."),
+            Self::TokenEncrypted => (WHO, "token_encrypted", "The token is encrypted (five parts): ask for a signed one; with Entra, remove tokenEncryptionKeyId from the app registration of the API."),
+            Self::TokenTooLarge => (WHO, "token_too_large", "The token is larger than allowed here: with Entra, emit app roles or only the groups assigned to the application."),
+            Self::HeaderUnsupported => (WHO, "header_unsupported", "The header of the token asks for something that is not supported here (crit, b64, zip, a foreign typ or cty)."),
+            Self::IssuerUnknown => (WHO, "issuer_unknown", "The issuer of the token is not configured here: check the tenant and the token version."),
+            Self::AlgorithmNotAllowed => (WHO, "algorithm_not_allowed", "The signature algorithm of the token is not allowed for its issuer."),
+            Self::KeyUnknown => (WHO, "key_unknown", "The token is signed with a key that its issuer does not publish: get a new token."),
+            Self::SignatureInvalid => (WHO, "signature_invalid", "The signature of the token does not verify: the token was changed, cut or signed with another key."),
+            Self::TokenKind => (WHO, "token_kind", "This kind of token is not for calling an API: send an access token, not an ID or task token."),
+            Self::TokenBound => (WHO, "token_bound", "The token is bound to a key of its client (cnf) and cannot be used as a bearer token."),
+            Self::GraphToken => (WHO, "graph_token", "This is a token for Microsoft Graph, which only Graph can verify: request one for the scope of this API, such as api://CLIENT-ID/.default."),
+            Self::TenantMismatch => (WHO, "tenant_mismatch", "The token comes from another tenant than its issuer or key says, or from one not allowed here."),
+            Self::AudienceMismatch => (WHO, "audience_mismatch", "The token is for another audience: request one for the scope of this API."),
+            Self::ClaimMissing => (WHO, "claim_missing", "The token lacks a claim that is needed here."),
+            Self::ClaimInvalid => (WHO, "claim_invalid", "A claim of the token has the wrong type or is out of range."),
+            Self::TokenExpired => (WHO, "token_expired", "The token has expired: get a new one."),
+            Self::TokenNotYetValid => (WHO, "token_not_yet_valid", "The token is not valid yet: compare the clocks of the issuer and this host."),
+            Self::RoleMissing => (NO, "role_missing", "The token is valid but carries no role that is mapped to an Airflow role: have an app role assigned to the user or the application, then get a new token."),
+            Self::ClientNotAllowed => (NO, "client_not_allowed", "The token is valid but was issued to a client application that is not allowed here."),
+            Self::IdentityUnsafe => (NO, "identity_unsafe", "The token is valid but its user name or a role is empty or has characters that cannot be passed on."),
+            Self::AccessClosed => (NO, "access_closed", "This path is closed here by configuration."),
+            Self::CrossSite => (NO, "cross_site", "A request that changes something was sent from another site with the session of this browser."),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is nothing at this path."),
+            Self::MethodRefused => (StatusCode::METHOD_NOT_ALLOWED, "method_refused", "CONNECT and TRACE are not served here."),
+            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The request body is larger than allowed here."),
+            Self::HeadersTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", "The request head is larger than allowed here: remove cookies or use a smaller token."),
+            Self::UpstreamUnavailable => (GATEWAY, "upstream_unavailable", "Airflow cannot be reached: it may be starting or down."),
+            Self::UpstreamInvalid => (GATEWAY, "upstream_invalid", "Airflow gave an answer that is not valid HTTP, or ended it early."),
+            Self::HandoffFailed => (GATEWAY, "handoff_failed", "The identity could not be handed on to Airflow: see the log of airside."),
+            Self::KeysUnavailable => (LATER, "keys_unavailable", "The keys of the token's issuer are not available at the moment: try again soon."),
+            Self::Overloaded => (LATER, "overloaded", "Too many requests are being served at the moment: try again soon."),
+            Self::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", "Airflow did not answer in time."),
+        }
+    }
+}
+
+/// A refusal on its way to the caller, with what only the log may know.
+#[derive(Debug)]
+pub struct Rejection {
+    reason: Reason,
+    found: Option<Cow<'static, str>>,
+}
+
+impl Rejection {
+    /// Why.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// What was found and expected: for the log, never a byte of a token's text.
+    #[must_use]
+    pub fn found(&self) -> Option<&str> {
+        self.found.as_deref()
+    }
+
+    /// Adds what was found, for the log.
+    #[must_use]
+    pub fn found_that(reason: Reason, found: impl Into<Cow<'static, str>>) -> Self {
+        Self { reason, found: Some(found.into()) }
+    }
+
+    /// The answer: a problem document with its challenge.
+    #[must_use]
+    pub fn answer(&self, request_id: &str) -> Response<Bytes> {
+        let status = self.reason.status();
+        let body = json!({
+            "type": format!("urn:airside:problem:{}", self.reason.name()),
+            "title": status.canonical_reason(),
+            "status": status.as_u16(),
+            "detail": self.reason.sentence(),
+            "reason": self.reason.name(),
+            "request_id": request_id,
+        });
+        let mut answer = Response::new(Bytes::from(body.to_string()));
+        *answer.status_mut() = status;
+        let headers = answer.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(challenge) = self.challenge() {
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        match self.reason {
+            Reason::KeysUnavailable | Reason::Overloaded => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+            }
+            Reason::MethodRefused => {
+                headers.insert(ALLOW, HeaderValue::from_static(METHODS));
+            }
+            _ => {}
+        }
+        answer
+    }
+
+    /// RFC 6750, section 3: no error code when no credential came; `insufficient_scope` where the
+    /// token is good and the right is missing.
+    fn challenge(&self) -> Option<HeaderValue> {
+        let error = match self.reason {
+            Reason::CredentialMissing => return Some(HeaderValue::from_static(BARE_CHALLENGE)),
+            Reason::RoleMissing => "insufficient_scope",
+            reason if reason.status() == StatusCode::UNAUTHORIZED => "invalid_token",
+            _ => return None,
+        };
+        let sentence = self.reason.sentence();
+        let value =
+            format!("{BARE_CHALLENGE}, error=\"{error}\", error_description=\"{sentence}\"");
+        HeaderValue::try_from(value).ok()
+    }
+}
+
+impl From<Reason> for Rejection {
+    fn from(reason: Reason) -> Self {
+        Self { reason, found: None }
+    }
+}
+
+const BARE_CHALLENGE: &str = "Bearer realm=\"airflow\"";
+/// Soon enough for a script, late enough not to add to a flood.
+const RETRY_AFTER_SECONDS: &str = "5";
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_stands_at_its_own_place() {
+        for (index, reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, index, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn every_sentence_may_stand_in_a_challenge() {
+        for reason in Reason::ALL {
+            let allowed = |c: u8| (0x20..=0x7e).contains(&c) && c != b'"' && c != b'\\';
+            assert!(reason.sentence().bytes().all(allowed), "{}", reason.name());
+            assert_ne!(reason.sentence(), "Invalid JWT token");
+        }
+    }
+
+    #[test]
+    fn a_missing_credential_is_challenged_without_an_error_code() {
+        let answer = Rejection::from(Reason::CredentialMissing).answer("r1");
+        assert_eq!(answer.headers()[WWW_AUTHENTICATE], BARE_CHALLENGE);
+    }
+
+    #[test]
+    fn a_refused_token_is_challenged_with_its_error() {
+        let answer = Rejection::from(Reason::TokenExpired).answer("r1");
+        let challenge = answer.headers()[WWW_AUTHENTICATE].to_str().unwrap();
+        assert!(challenge.starts_with("Bearer realm=\"airflow\", error=\"invalid_token\", "));
+        let body: serde_json::Value = serde_json::from_slice(answer.body()).unwrap();
+        assert_eq!(body["type"], "urn:airside:problem:token_expired");
+        assert_eq!(body["request_id"], "r1");
+    }
+
+    #[test]
+    fn what_was_found_stays_in_the_log() {
+        let rejection = Rejection::found_that(Reason::AudienceMismatch, "found api://secret");
+        let answer = rejection.answer("r1");
+        assert!(!String::from_utf8_lossy(answer.body()).contains("secret"));
+    }
+}

@@ -1,0 +1,425 @@
+//! Which rule a path falls under. What is not listed is protected.
+//!
+//! Paths are judged twice: by their raw bytes where something is opened, by their decoded bytes
+//! where something is closed, each as they are and without `base_path`. So an encoded letter can
+//! take a path out of an open list, never into one.
+
+mod path;
+
+use http::Method;
+
+use crate::rejection::{Reason, Rejection};
+use path::Path;
+
+/// What a path is for, as a label of logs and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Class {
+    /// Health, version, and what the configuration adds.
+    Open,
+    /// Airflow's task API, with credentials of its own.
+    Execution,
+    /// Where a password is exchanged for a token or session.
+    Password,
+    /// API documentation.
+    Docs,
+    /// The browser's shell: pages and scripts without data.
+    Shell,
+    /// A CORS preflight.
+    Preflight,
+    /// Everything else.
+    Protected,
+    /// Refused before it was any of these.
+    None,
+}
+
+impl Class {
+    /// Every class, in the order of its discriminant.
+    pub const ALL: [Self; 8] = [
+        Self::Open,
+        Self::Execution,
+        Self::Password,
+        Self::Docs,
+        Self::Shell,
+        Self::Preflight,
+        Self::Protected,
+        Self::None,
+    ];
+
+    /// The label.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Execution => "execution",
+            Self::Password => "password",
+            Self::Docs => "docs",
+            Self::Shell => "shell",
+            Self::Preflight => "preflight",
+            Self::Protected => "protected",
+            Self::None => "none",
+        }
+    }
+}
+
+/// Where a request goes.
+#[derive(Debug)]
+pub enum Route {
+    /// Forwarded without an identity of ours.
+    Open(OpenRoute),
+    /// Forwarded untouched: the credential is for Airflow's own judgement.
+    Untouched(UntouchedRoute),
+    /// Needs a verified identity.
+    Protected(ProtectedRoute),
+}
+
+/// Proof that the path is on an open list.
+#[derive(Debug)]
+pub struct OpenRoute(Class);
+
+/// Proof that the path is one whose credentials are Airflow's to judge.
+#[derive(Debug)]
+pub struct UntouchedRoute(());
+
+/// A path that needs an identity.
+#[derive(Debug)]
+pub struct ProtectedRoute(Class);
+
+impl Route {
+    /// The label for logs and metrics.
+    #[must_use]
+    pub const fn class(&self) -> Class {
+        match self {
+            Self::Open(OpenRoute(class)) | Self::Protected(ProtectedRoute(class)) => *class,
+            Self::Untouched(_) => Class::Execution,
+        }
+    }
+}
+
+/// What decides about paths, from the configuration.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// The path of Airflow's `[api] base_url`; empty, or `/` and segments.
+    pub base_path: String,
+    /// Whether the browser's pages are Airflow's to judge, or closed.
+    pub ui: Ui,
+    /// Whether passwords may be exchanged for tokens.
+    pub password_login: Door,
+    /// Whether workers may come in here.
+    pub execution_api: Door,
+    /// Whether API documentation is open.
+    pub docs: Door,
+    /// Whether CORS preflights go to Airflow.
+    pub preflight: Door,
+    /// Further open endpoints.
+    pub public: Vec<(Method, String)>,
+}
+
+/// Who judges browser sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ui {
+    /// Airflow.
+    Airflow,
+    /// Nobody: pages are protected like anything else.
+    Closed,
+}
+
+/// Open or closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Forwarded.
+    Open,
+    /// Not.
+    Closed,
+}
+
+impl Access {
+    /// The route of a request; an error when the path is ambiguous, ours, or closed.
+    ///
+    /// `preflight` tells whether the request is a CORS preflight (it has `Origin` and
+    /// `Access-Control-Request-Method`).
+    pub fn route(&self, method: &Method, path: &str, preflight: bool) -> Result<Route, Rejection> {
+        if matches!(*method, Method::CONNECT | Method::TRACE) {
+            return Err(Reason::MethodRefused.into());
+        }
+        let path = Path::parse(path, &self.base_path)?;
+        if path.is_under("/airside") {
+            return Err(Reason::NotFound.into());
+        }
+        if self.is_open(method, &path) {
+            return Ok(Route::Open(OpenRoute(Class::Open)));
+        }
+        if let Some(route) = self.execution(&path)? {
+            return Ok(route);
+        }
+        if let Some(route) = self.password(method, &path)? {
+            return Ok(route);
+        }
+        if DOCS.iter().any(|docs| path.is_under(docs)) {
+            return Ok(self.docs(method, &path));
+        }
+        if preflight && *method == Method::OPTIONS && self.preflight == Door::Open {
+            return Ok(Route::Open(OpenRoute(Class::Preflight)));
+        }
+        if self.ui == Ui::Airflow && is_shell(method, &path) {
+            return Ok(Route::Open(OpenRoute(Class::Shell)));
+        }
+        Ok(Route::Protected(ProtectedRoute(Class::Protected)))
+    }
+
+    fn is_open(&self, method: &Method, path: &Path<'_>) -> bool {
+        let public = self.public.iter().map(|(method, path)| (method, path.as_str()));
+        OPEN.iter().map(|path| (&Method::GET, *path)).chain(public).any(|(open, exact)| {
+            (method == open || (*method == Method::HEAD && *open == Method::GET))
+                && path.is_exactly(exact)
+        })
+    }
+
+    /// Workers come with tokens of Airflow's own, so the path must open by its raw bytes too.
+    fn execution(&self, path: &Path<'_>) -> Result<Option<Route>, Rejection> {
+        if !EXECUTION.iter().any(|root| path.is_under(root)) {
+            return Ok(None);
+        }
+        match self.execution_api {
+            Door::Closed => Err(Reason::AccessClosed.into()),
+            Door::Open if DOCS.iter().any(|docs| path.is_under(docs)) => Ok(None),
+            Door::Open if EXECUTION.iter().any(|root| path.begins_plainly_with(root)) => {
+                Ok(Some(Route::Untouched(UntouchedRoute(()))))
+            }
+            Door::Open => Ok(Some(Route::Protected(ProtectedRoute(Class::Execution)))),
+        }
+    }
+
+    fn password(&self, method: &Method, path: &Path<'_>) -> Result<Option<Route>, Rejection> {
+        if *method != Method::POST || !PASSWORD.iter().any(|door| path.reads_as(door)) {
+            return Ok(None);
+        }
+        match self.password_login {
+            Door::Closed => Err(Reason::AccessClosed.into()),
+            Door::Open if PASSWORD.iter().any(|door| path.is_exactly(door)) => {
+                Ok(Some(Route::Open(OpenRoute(Class::Password))))
+            }
+            Door::Open => Ok(Some(Route::Protected(ProtectedRoute(Class::Password)))),
+        }
+    }
+
+    fn docs(&self, method: &Method, path: &Path<'_>) -> Route {
+        let plain = DOCS.iter().any(|docs| path.begins_plainly_with(docs));
+        if self.docs == Door::Open && is_reading(method) && plain {
+            Route::Open(OpenRoute(Class::Docs))
+        } else {
+            Route::Protected(ProtectedRoute(Class::Docs))
+        }
+    }
+}
+
+/// Airflow 3's endpoints without a credential that are no pages
+/// (airflow-core, `api_fastapi/core_api/routes/public`).
+const OPEN: [&str; 2] = ["/api/v2/monitor/health", "/api/v2/version"];
+/// The APIs of workers: `api_fastapi/execution_api` and the edge provider.
+const EXECUTION: [&str; 2] = ["/execution", "/edge_worker"];
+const PASSWORD: [&str; 3] = ["/auth/token", "/auth/token/cli", "/auth/login/"];
+const DOCS: [&str; 10] = [
+    "/docs",
+    "/redoc",
+    "/openapi.json",
+    "/auth/docs",
+    "/auth/redoc",
+    "/auth/openapi.json",
+    "/execution/docs",
+    "/execution/redoc",
+    "/execution/openapi.json",
+    "/execution/changelog",
+];
+/// What a GET may not be under, to be a page of the shell.
+const NOT_SHELL: [&str; 10] = [
+    "/api",
+    "/ui",
+    "/execution",
+    "/edge_worker",
+    "/docs",
+    "/redoc",
+    "/openapi.json",
+    "/auth/fab",
+    "/auth/token",
+    "/airside",
+];
+/// Where a browser's session begins and ends.
+const SESSION: [&str; 2] = ["/api/v2/auth/login", "/api/v2/auth/logout"];
+/// Where an identity provider sends the browser back to (`Flask-AppBuilder`).
+const OAUTH_RETURN: &str = "/auth/oauth-authorized";
+
+fn is_shell(method: &Method, path: &Path<'_>) -> bool {
+    let page = is_reading(method) && !NOT_SHELL.iter().any(|root| path.is_under(root));
+    let session = is_reading(method) && SESSION.iter().any(|exact| path.is_exactly(exact));
+    let returning = matches!(*method, Method::GET | Method::HEAD | Method::POST)
+        && path.begins_plainly_with(OAUTH_RETURN);
+    page || session || returning
+}
+
+fn is_reading(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access() -> Access {
+        Access {
+            base_path: String::new(),
+            ui: Ui::Airflow,
+            password_login: Door::Open,
+            execution_api: Door::Open,
+            docs: Door::Closed,
+            preflight: Door::Closed,
+            public: vec![(Method::GET, "/open".into())],
+        }
+    }
+
+    fn label(access: &Access, request: &str) -> String {
+        let (method, path) = request.split_once(' ').unwrap();
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        match access.route(&method, path, false) {
+            Ok(Route::Open(OpenRoute(class))) => class.name().into(),
+            Ok(Route::Untouched(_)) => "untouched".into(),
+            Ok(Route::Protected(_)) => "protected".into(),
+            Err(rejection) => rejection.reason().name().into(),
+        }
+    }
+
+    fn check(access: &Access, cases: &[(&str, &str)]) {
+        for (request, expected) in cases {
+            assert_eq!(label(access, request), *expected, "{request}");
+        }
+    }
+
+    #[test]
+    fn each_path_has_its_rule() {
+        check(
+            &access(),
+            &[
+                ("GET /api/v2/monitor/health", "open"),
+                ("HEAD /api/v2/version", "open"),
+                ("POST /api/v2/version", "protected"),
+                ("GET /open", "open"),
+                ("POST /open", "protected"),
+                ("GET /api/v2/monitor/health/", "protected"),
+                ("GET /api/v2/monitor/healthX", "protected"),
+                ("GET /api/v2/dags", "protected"),
+                ("OPTIONS /api/v2/dags", "protected"),
+                ("GET /ui/auth/me", "protected"),
+                ("GET /ui", "protected"),
+                ("PATCH /execution/task-instances/x/run", "untouched"),
+                ("GET /execution/health", "untouched"),
+                ("POST /edge_worker/v1/rpcapi", "untouched"),
+                ("POST /auth/token", "password"),
+                ("POST /auth/token/cli", "password"),
+                ("POST /auth/login/", "password"),
+                ("GET /auth/token", "protected"),
+                ("POST /auth/token/x", "protected"),
+                ("GET /docs", "protected"),
+                ("GET /execution/docs", "protected"),
+                ("GET /auth/openapi.json", "protected"),
+                ("GET /", "shell"),
+                ("GET /dags/demo/runs/manual__2026-01-01T00%3A00%3A00%2B00%3A00/tasks/x", "shell"),
+                ("GET /static/assets/index.js", "shell"),
+                ("POST /dags/demo", "protected"),
+                ("GET /api/v2/auth/login", "shell"),
+                ("GET /api/v2/auth/logout", "shell"),
+                ("POST /api/v2/auth/logout", "protected"),
+                ("GET /auth/login/", "shell"),
+                ("POST /auth/oauth-authorized/azure", "shell"),
+                ("GET /auth/fab/v1/users", "protected"),
+                ("GET /apiary", "shell"),
+                ("GET /airside/token", "not_found"),
+                ("POST /airside", "not_found"),
+                ("CONNECT /", "method_refused"),
+                ("TRACE /api/v2/version", "method_refused"),
+            ],
+        );
+    }
+
+    #[test]
+    fn encoding_closes_and_never_opens() {
+        check(
+            &access(),
+            &[
+                ("GET /%61pi/v2/dags", "protected"),
+                ("GET /api%2Fv2%2Fdags", "protected"),
+                ("GET /api/v2/monitor/healt%68", "protected"),
+                ("GET /api/v2/monitor%2Fhealth", "protected"),
+                ("GET /%65xecution/health", "protected"),
+                ("POST /auth%2Ftoken", "protected"),
+                ("GET /%61irside/x", "not_found"),
+                ("GET /ui%2Fauth/me", "protected"),
+                ("GET /x//api/v2/dags", "shell"),
+                ("GET /api//v2/monitor/health", "protected"),
+            ],
+        );
+    }
+
+    #[test]
+    fn what_is_closed_is_closed_however_it_is_written() {
+        let closed = Access {
+            password_login: Door::Closed,
+            execution_api: Door::Closed,
+            ui: Ui::Closed,
+            ..access()
+        };
+        check(
+            &closed,
+            &[
+                ("POST /auth/token", "access_closed"),
+                ("POST /auth%2Ftoken", "access_closed"),
+                ("POST /auth/login/", "access_closed"),
+                ("PATCH /execution/x", "access_closed"),
+                ("PATCH /%65xecution/x", "access_closed"),
+                ("GET /", "protected"),
+                ("GET /static/x", "protected"),
+                ("GET /api/v2/auth/login", "protected"),
+                ("GET /api/v2/version", "open"),
+            ],
+        );
+    }
+
+    #[test]
+    fn the_base_path_is_judged_with_and_without() {
+        let based = Access { base_path: "/af".into(), ..access() };
+        check(
+            &based,
+            &[
+                ("GET /af/api/v2/version", "open"),
+                ("GET /api/v2/version", "open"),
+                ("GET /af/api/v2/dags", "protected"),
+                ("GET /%61f/api/v2/dags", "protected"),
+                ("PATCH /af/execution/x", "untouched"),
+                ("POST /af/auth/token", "password"),
+                ("GET /af/airside/x", "not_found"),
+                ("GET /af/af/api/v2/version", "shell"),
+                ("GET /afx/api/v2/dags", "shell"),
+                ("GET /af", "shell"),
+            ],
+        );
+    }
+
+    #[test]
+    fn docs_and_preflights_open_only_when_asked_to() {
+        let open = Access { docs: Door::Open, preflight: Door::Open, ..access() };
+        check(
+            &open,
+            &[
+                ("GET /docs", "docs"),
+                ("GET /docs/oauth2-redirect", "docs"),
+                ("GET /d%6Fcs", "protected"),
+                ("POST /docs", "protected"),
+                ("GET /execution/openapi.json", "docs"),
+                ("OPTIONS /api/v2/dags", "protected"),
+            ],
+        );
+        let preflight = open.route(&Method::OPTIONS, "/api/v2/dags", true).unwrap();
+        assert_eq!(preflight.class(), Class::Preflight);
+        let closed = access().route(&Method::OPTIONS, "/api/v2/dags", true).unwrap();
+        assert_eq!(closed.class(), Class::Protected);
+    }
+}

@@ -1,0 +1,447 @@
+//! The first step, on every path: what only airside may say is removed from the request.
+//!
+//! Hop-by-hop headers (RFC 9110, section 7.6.1) and those that `Connection` nominates go first, so
+//! that nothing of ours can be nominated away; then client-made identity headers in every spelling
+//! that a server behind us might fold into ours; then forwarding headers of peers who are not
+//! trusted.
+
+use std::net::IpAddr;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName};
+use http::request::Parts;
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Request, Version};
+use hyper::body::Incoming;
+use ipnet::IpNet;
+
+use crate::rejection::{Reason, Rejection};
+
+/// A request in which no header made by the client can be taken for one of ours.
+#[derive(Debug)]
+pub struct Inbound<B = Incoming> {
+    parts: Parts,
+    body: B,
+}
+
+impl<B> Inbound<B> {
+    /// Its head.
+    #[must_use]
+    pub const fn head(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// Head and body, for the hand-off.
+    #[must_use]
+    pub fn into_parts(self) -> (Parts, B) {
+        (self.parts, self.body)
+    }
+}
+
+/// The other end of the connection, prepared once for all its requests.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    address: IpAddr,
+    forwarded_for: HeaderValue,
+    trusted: bool,
+}
+
+impl Peer {
+    /// The peer at `address`.
+    #[must_use]
+    pub fn new(address: IpAddr, trusted: &[IpNet]) -> Self {
+        let address = address.to_canonical();
+        let forwarded_for = HeaderValue::from_str(&address.to_string())
+            .unwrap_or(HeaderValue::from_static("unknown"));
+        Self { address, forwarded_for, trusted: contains(trusted, address) }
+    }
+}
+
+/// What is removed and what is believed, from the configuration.
+#[derive(Clone, Debug)]
+pub struct Sanitizer {
+    identity_headers: Vec<String>,
+    trusted: Vec<IpNet>,
+    header_bytes: usize,
+}
+
+/// What a sanitized request is known by.
+#[derive(Debug)]
+pub struct Provenance {
+    /// The client's address: the peer, or what trusted peers say of it.
+    pub client: IpAddr,
+    /// The request id a trusted peer gave, if it is a safe one.
+    pub request_id: Option<HeaderValue>,
+}
+
+impl Sanitizer {
+    /// A sanitizer that also removes `identity_headers` in every spelling, believes forwarding
+    /// headers from `trusted`, and refuses heads of more than `header_bytes` bytes.
+    #[must_use]
+    pub fn new(identity_headers: &[HeaderName], trusted: Vec<IpNet>, header_bytes: usize) -> Self {
+        let identity_headers = identity_headers.iter().map(|name| fold(name.as_str())).collect();
+        Self { identity_headers, trusted, header_bytes }
+    }
+
+    /// The peers whose forwarding headers are believed.
+    #[must_use]
+    pub fn trusted(&self) -> &[IpNet] {
+        &self.trusted
+    }
+
+    /// Who sent the request, before anything is removed or refused.
+    #[must_use]
+    pub fn provenance(&self, headers: &HeaderMap, peer: &Peer) -> Provenance {
+        if !peer.trusted {
+            return Provenance { client: peer.address, request_id: None };
+        }
+        let request_id = headers.get(&X_REQUEST_ID).filter(|id| is_safe_id(id)).cloned();
+        Provenance { client: self.client_behind(headers, peer), request_id }
+    }
+
+    /// Checks the head, removes what only airside may say, and writes who is asking.
+    pub fn sanitize<B>(
+        &self,
+        request: Request<B>,
+        peer: &Peer,
+        request_id: &HeaderValue,
+    ) -> Result<Inbound<B>, Rejection> {
+        let (mut parts, body) = request.into_parts();
+        check_target(&parts)?;
+        self.check_size(&parts)?;
+        self.strip(&mut parts.headers, peer.trusted);
+        write_forwarded(&mut parts.headers, peer);
+        parts.headers.insert(X_REQUEST_ID, request_id.clone());
+        Ok(Inbound { parts, body })
+    }
+
+    fn check_size(&self, parts: &Parts) -> Result<(), Rejection> {
+        let line = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+        let fields = parts
+            .headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD);
+        let size = line + fields.sum::<usize>();
+        if size <= self.header_bytes {
+            return Ok(());
+        }
+        let found = format!("{size} bytes, at most {} are allowed", self.header_bytes);
+        Err(Rejection::found_that(Reason::HeadersTooLarge, found))
+    }
+
+    fn strip(&self, headers: &mut HeaderMap, trusted: bool) {
+        let mut doomed = nominated(headers);
+        for name in headers.keys() {
+            let text = name.as_str();
+            if is_hop_by_hop(text) || self.is_identity(text) || (!trusted && is_forwarding(text)) {
+                doomed.push(name.clone());
+            }
+        }
+        for name in doomed {
+            headers.remove(name);
+        }
+    }
+
+    /// Whether a server that folds `_` or `.` into `-` (WSGI, CGI) could take it for ours.
+    fn is_identity(&self, name: &str) -> bool {
+        folds_to_prefix(name, "x-airside-")
+            || self
+                .identity_headers
+                .iter()
+                .any(|ours| ours.len() == name.len() && folds_to_prefix(name, ours))
+    }
+
+    /// The rightmost address in `X-Forwarded-For` that is not a trusted proxy's.
+    fn client_behind(&self, headers: &HeaderMap, peer: &Peer) -> IpAddr {
+        let mut client = peer.address;
+        let fields: Vec<&str> =
+            headers.get_all(&X_FORWARDED_FOR).iter().filter_map(|v| v.to_str().ok()).collect();
+        for hop in fields.iter().rev().flat_map(|field| field.rsplit(',')) {
+            let Ok(address) = hop.trim().parse::<IpAddr>() else {
+                break;
+            };
+            client = address.to_canonical();
+            if !contains(&self.trusted, client) {
+                break;
+            }
+        }
+        client
+    }
+}
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// `: ` and the line break.
+const FIELD_OVERHEAD: usize = 4;
+
+/// One Host, and no target that contradicts it (RFC 9112, section 3.2).
+fn check_target(parts: &Parts) -> Result<(), Rejection> {
+    let malformed = |found| Err(Rejection::found_that(Reason::RequestMalformed, found));
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return malformed("more than one Host header");
+    }
+    let Some(host) = host else {
+        return if parts.version == Version::HTTP_2 { Ok(()) } else { malformed("no Host header") };
+    };
+    if !host.is_empty() && Authority::try_from(host.as_bytes()).is_err() {
+        return malformed("the Host header is not a host");
+    }
+    let contradicts = |authority: &Authority| {
+        !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes())
+    };
+    if parts.uri.authority().is_some_and(contradicts) {
+        return malformed("the target names another host than the Host header");
+    }
+    Ok(())
+}
+
+/// The headers that `Connection` nominates; never those that say where the request goes or how
+/// long its body is.
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    let fields = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let names = fields.flat_map(|field| field.split(','));
+    let names = names.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok());
+    names.filter(|name| *name != HOST && *name != CONTENT_LENGTH).collect()
+}
+
+/// Whether the header is about this connection only (RFC 9110, section 7.6.1).
+#[must_use]
+pub fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
+}
+
+/// Headers by which a proxy speaks for its client, or that change what is asked for.
+fn is_forwarding(name: &str) -> bool {
+    if !name.starts_with(['x', 'X', 'f', 'F']) {
+        return false;
+    }
+    let folded = fold(name);
+    folded == "forwarded"
+        || folded == "x-real-ip"
+        || folded == "x-http-method-override"
+        || folded == "x-request-id"
+        || ["x-forwarded-", "x-original-", "x-rewrite-"].iter().any(|p| folded.starts_with(p))
+}
+
+fn write_forwarded(headers: &mut HeaderMap, peer: &Peer) {
+    let earlier = if peer.trusted { joined(headers, &X_FORWARDED_FOR) } else { None };
+    let hops = earlier
+        .and_then(|earlier| HeaderValue::try_from(format!("{earlier}, {}", peer.address)).ok());
+    headers.insert(X_FORWARDED_FOR, hops.unwrap_or_else(|| peer.forwarded_for.clone()));
+    if !headers.contains_key(&X_FORWARDED_PROTO) {
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    }
+    if !headers.contains_key(&X_FORWARDED_HOST)
+        && let Some(host) = headers.get(HOST).cloned()
+    {
+        headers.insert(X_FORWARDED_HOST, host);
+    }
+}
+
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let values: Vec<&str> =
+        headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    (!values.is_empty()).then(|| values.join(", "))
+}
+
+/// `[A-Za-z0-9._-]{1,128}`: what may stand in a log line as it is.
+fn is_safe_id(id: &HeaderValue) -> bool {
+    let safe = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=128).contains(&id.len()) && id.as_bytes().iter().all(safe)
+}
+
+fn fold(name: &str) -> String {
+    name.bytes().map(|byte| char::from(folded(byte))).collect()
+}
+
+fn folds_to_prefix(name: &str, prefix: &str) -> bool {
+    name.len() >= prefix.len() && name.bytes().map(folded).zip(prefix.bytes()).all(|(a, b)| a == b)
+}
+
+const fn folded(byte: u8) -> u8 {
+    match byte {
+        b'_' | b'.' => b'-',
+        byte => byte.to_ascii_lowercase(),
+    }
+}
+
+fn contains(networks: &[IpNet], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: &str = "10.1.2.3";
+
+    fn sanitizer() -> Sanitizer {
+        let custom = HeaderName::from_static("remote-user");
+        Sanitizer::new(&[custom], vec!["10.0.0.0/8".parse().unwrap()], 4096)
+    }
+
+    fn peer(trusted: bool) -> Peer {
+        let address = if trusted { PEER } else { "192.0.2.7" };
+        Peer::new(address.parse().unwrap(), sanitizer().trusted())
+    }
+
+    fn id() -> HeaderValue {
+        HeaderValue::from_static("r1")
+    }
+
+    fn request(headers: &[(&str, &str)]) -> Request<()> {
+        let mut request = Request::new(());
+        request.headers_mut().insert(HOST, HeaderValue::from_static("airflow.example"));
+        for (name, value) in headers {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            request.headers_mut().append(name, HeaderValue::from_str(value).unwrap());
+        }
+        request
+    }
+
+    fn left(headers: &[(&str, &str)], trusted: bool) -> HeaderMap {
+        sanitizer()
+            .sanitize(request(headers), &peer(trusted), &id())
+            .unwrap()
+            .into_parts()
+            .0
+            .headers
+    }
+
+    #[test]
+    fn no_spelling_of_our_headers_comes_through() {
+        for name in [
+            "X-Airside-User",
+            "x_airside_user",
+            "x.airside.roles",
+            "X-Airside_Anything",
+            "Remote-User",
+            "remote_user",
+            "REMOTE.USER",
+        ] {
+            for trusted in [false, true] {
+                let left = left(&[(name, "mallory")], trusted);
+                assert!(!left.values().any(|value| value == "mallory"), "{name}");
+            }
+        }
+        let left = left(&[("Remote-User-Agent", "x"), ("X-Airsides", "x")], false);
+        assert_eq!(left.values().filter(|value| *value == "x").count(), 2);
+    }
+
+    #[test]
+    fn nominated_headers_go_and_framing_stays() {
+        let left = left(
+            &[
+                ("Connection", "close, x-secret"),
+                ("Connection", "Authorization,host,content-length"),
+                ("X-Secret", "1"),
+                ("Authorization", "Bearer x"),
+                ("Content-Length", "3"),
+                ("Te", "trailers"),
+                ("Upgrade", "h2c"),
+                ("HTTP2-Settings", "x"),
+            ],
+            false,
+        );
+        for gone in ["connection", "x-secret", "authorization", "te", "upgrade", "http2-settings"] {
+            assert!(!left.contains_key(gone), "{gone}");
+        }
+        assert!(left.contains_key(HOST) && left.contains_key(CONTENT_LENGTH));
+    }
+
+    #[test]
+    fn forwarding_headers_are_believed_from_trusted_peers_only() {
+        let sent = [
+            ("X-Forwarded-For", "198.51.100.1"),
+            ("X-Forwarded-Proto", "https"),
+            ("X-Forwarded-Host", "public.example"),
+            ("X-Forwarded-Prefix", "/af"),
+            ("X_Forwarded_Prefix", "/evil"),
+            ("Forwarded", "for=198.51.100.1"),
+            ("X-Real-IP", "198.51.100.1"),
+            ("X-Original-URL", "/"),
+            ("X-HTTP-Method-Override", "DELETE"),
+        ];
+        let stranger = left(&sent, false);
+        assert_eq!(stranger["x-forwarded-for"], "192.0.2.7");
+        assert_eq!(stranger["x-forwarded-proto"], "http");
+        assert_eq!(stranger["x-forwarded-host"], "airflow.example");
+        assert_eq!(stranger.len(), 5, "{stranger:?}");
+
+        let trusted = left(&sent, true);
+        assert_eq!(trusted["x-forwarded-for"], "198.51.100.1, 10.1.2.3");
+        assert_eq!(trusted["x-forwarded-proto"], "https");
+        assert_eq!(trusted["x-forwarded-host"], "public.example");
+        assert_eq!(trusted["x-forwarded-prefix"], "/af");
+    }
+
+    #[test]
+    fn the_client_is_the_first_address_no_proxy_of_ours_has() {
+        let sanitizer = sanitizer();
+        for (field, expected) in [
+            ("198.51.100.1", "198.51.100.1"),
+            ("203.0.113.9, 198.51.100.1, 10.9.9.9", "198.51.100.1"),
+            ("10.8.8.8", "10.8.8.8"),
+            ("garbage", PEER),
+            ("198.51.100.1, garbage", PEER),
+        ] {
+            let request = request(&[("X-Forwarded-For", field)]);
+            let provenance = sanitizer.provenance(request.headers(), &peer(true));
+            assert_eq!(provenance.client, expected.parse::<IpAddr>().unwrap(), "{field}");
+        }
+    }
+
+    #[test]
+    fn a_request_id_is_kept_from_trusted_peers_when_safe() {
+        let sanitizer = sanitizer();
+        for (id, trusted, kept) in [
+            ("abc-1.2_3", true, true),
+            ("abc-1.2_3", false, false),
+            ("a b", true, false),
+            ("", true, false),
+        ] {
+            let request = request(&[("X-Request-Id", id)]);
+            let provenance = sanitizer.provenance(request.headers(), &peer(trusted));
+            assert_eq!(provenance.request_id.is_some(), kept, "{id:?} {trusted}");
+        }
+    }
+
+    #[test]
+    fn host_must_be_one_and_agree_with_the_target() {
+        let refused = |request: Request<()>| {
+            let rejection = sanitizer().sanitize(request, &peer(false), &id()).unwrap_err();
+            rejection.reason() == Reason::RequestMalformed
+        };
+        assert!(refused(request(&[("Host", "other.example")])));
+        assert!(refused(Request::new(())));
+        let mut absolute = request(&[]);
+        *absolute.uri_mut() = "http://other.example/".parse().unwrap();
+        assert!(refused(absolute));
+        let mut absolute = request(&[]);
+        *absolute.uri_mut() = "http://Airflow.Example/".parse().unwrap();
+        assert!(sanitizer().sanitize(absolute, &peer(false), &id()).is_ok());
+    }
+
+    #[test]
+    fn a_head_beyond_the_limit_is_refused() {
+        let large = "x".repeat(5000);
+        let request = request(&[("X-Large", &large)]);
+        let rejection = sanitizer().sanitize(request, &peer(false), &id()).unwrap_err();
+        assert_eq!(rejection.reason(), Reason::HeadersTooLarge);
+    }
+}

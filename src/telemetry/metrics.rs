@@ -1,0 +1,336 @@
+//! Every metric: its name, its help, and where it is counted. Labels are closed sets, so nothing a
+//! stranger sends can make a new series.
+//!
+//! Each core counts for itself in plain atomics, without a lock or a hash; a scrape adds them up.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::exchange::Exchange;
+use crate::jwks::{Freshness, KeyStore};
+use crate::rejection::Reason;
+use crate::route::Class;
+
+/// The counters of one core.
+#[derive(Debug)]
+pub struct CoreMetrics {
+    requests: Vec<AtomicU64>,
+    in_flight: AtomicU64,
+    connections: AtomicU64,
+    unparsed: AtomicU64,
+    total: Histogram,
+    verify: Histogram,
+    upstream: Histogram,
+}
+
+impl Default for CoreMetrics {
+    fn default() -> Self {
+        Self {
+            requests: (0..Class::ALL.len() * Outcome::COUNT).map(|_| AtomicU64::new(0)).collect(),
+            in_flight: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            unparsed: AtomicU64::new(0),
+            total: Histogram::default(),
+            verify: Histogram::default(),
+            upstream: Histogram::default(),
+        }
+    }
+}
+
+impl CoreMetrics {
+    /// A connection was accepted.
+    pub fn connection_opened(&self) {
+        self.connections.fetch_add(1, Relaxed);
+    }
+
+    /// A connection has ended.
+    pub fn connection_closed(&self) {
+        self.connections.fetch_sub(1, Relaxed);
+    }
+
+    /// How many connections are open.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Relaxed)
+    }
+
+    /// How many requests are being served.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// A request head could not be parsed; the HTTP library answered it.
+    pub fn unparsed(&self) {
+        self.unparsed.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn request_begins(&self) {
+        self.in_flight.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn request_ended(&self, exchange: &Exchange) {
+        self.in_flight.fetch_sub(1, Relaxed);
+        let index = exchange.class as usize * Outcome::COUNT + Outcome::of(exchange).index();
+        if let Some(counter) = self.requests.get(index) {
+            counter.fetch_add(1, Relaxed);
+        }
+        self.total.observe(exchange.begun.elapsed());
+        if let Some(span) = exchange.verify {
+            self.verify.observe(span);
+        }
+        if let Some(span) = exchange.upstream {
+            self.upstream.observe(span);
+        }
+    }
+}
+
+/// How a request ended.
+#[derive(Clone, Copy)]
+enum Outcome {
+    /// Airflow answered, with a status of this hundred.
+    Forwarded(u8),
+    /// The client went away before an answer.
+    Abandoned,
+    /// We refused, or the answer broke off.
+    Refused(Reason),
+}
+
+impl Outcome {
+    const HUNDREDS: usize = 5;
+    const COUNT: usize = Self::HUNDREDS + 1 + Reason::ALL.len();
+
+    fn of(exchange: &Exchange) -> Self {
+        match (exchange.reason, exchange.status) {
+            (Some(reason), _) => Self::Refused(reason),
+            (None, None) => Self::Abandoned,
+            (None, Some(status)) => {
+                Self::Forwarded(u8::try_from(status.as_u16() / 100).unwrap_or(5).clamp(1, 5))
+            }
+        }
+    }
+
+    fn all() -> impl Iterator<Item = Self> {
+        (1..=5)
+            .map(Self::Forwarded)
+            .chain([Self::Abandoned])
+            .chain(Reason::ALL.into_iter().map(Self::Refused))
+    }
+
+    const fn index(self) -> usize {
+        match self {
+            Self::Forwarded(hundred) => hundred as usize - 1,
+            Self::Abandoned => Self::HUNDREDS,
+            Self::Refused(reason) => Self::HUNDREDS + 1 + reason as usize,
+        }
+    }
+
+    const fn labels(self) -> [(&'static str, &'static str); 3] {
+        let (outcome, code, reason) = match self {
+            Self::Forwarded(1) => ("forwarded", "1xx", ""),
+            Self::Forwarded(2) => ("forwarded", "2xx", ""),
+            Self::Forwarded(3) => ("forwarded", "3xx", ""),
+            Self::Forwarded(4) => ("forwarded", "4xx", ""),
+            Self::Forwarded(_) => ("forwarded", "5xx", ""),
+            Self::Abandoned => ("abandoned", "", ""),
+            Self::Refused(reason) => ("refused", "", reason.name()),
+        };
+        [("outcome", outcome), ("code", code), ("reason", reason)]
+    }
+}
+
+/// A histogram of seconds that costs two additions.
+#[derive(Debug, Default)]
+struct Histogram {
+    buckets: [AtomicU64; BOUNDS.len() + 1],
+    micros: AtomicU64,
+}
+
+/// Upper bounds in seconds: a cached verification takes microseconds, a wait for a run minutes.
+const BOUNDS: [f64; 14] = [
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 10.0,
+    100.0,
+];
+
+impl Histogram {
+    fn observe(&self, span: Duration) {
+        let seconds = span.as_secs_f64();
+        let index = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
+        if let Some(bucket) = self.buckets.get(index) {
+            bucket.fetch_add(1, Relaxed);
+        }
+        self.micros.fetch_add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX), Relaxed);
+    }
+}
+
+/// What a scrape reads.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+}
+
+impl Metrics {
+    /// The metrics of these cores and key stores.
+    #[must_use]
+    pub fn new(cores: Vec<Arc<CoreMetrics>>, keys: Vec<Arc<KeyStore>>) -> Self {
+        let mut registry = Registry::with_prefix("airside");
+        registry.register_collector(Box::new(Sources { cores, keys }));
+        Self { registry }
+    }
+
+    /// The OpenMetrics text.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = text::encode(&mut text, &self.registry);
+        text
+    }
+}
+
+#[derive(Debug)]
+struct Sources {
+    cores: Vec<Arc<CoreMetrics>>,
+    keys: Vec<Arc<KeyStore>>,
+}
+
+impl Sources {
+    fn sum(&self, read: impl Fn(&CoreMetrics) -> &AtomicU64) -> u64 {
+        self.cores.iter().map(|core| read(core).load(Relaxed)).sum()
+    }
+
+    fn requests(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Requests by class of path, outcome, status of Airflow's answer, and reason";
+        let mut metric = encoder.encode_descriptor("requests", help, None, MetricType::Counter)?;
+        for class in Class::ALL {
+            for outcome in Outcome::all() {
+                let index = class as usize * Outcome::COUNT + outcome.index();
+                let count: u64 = self
+                    .cores
+                    .iter()
+                    .filter_map(|core| core.requests.get(index))
+                    .map(|counter| counter.load(Relaxed))
+                    .sum();
+                if count > 0 {
+                    let [outcome, code, reason] = outcome.labels();
+                    let labels = [("class", class.name()), outcome, code, reason];
+                    ConstCounter::new(count).encode(metric.encode_family(&labels)?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn gauge(
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        value: u64,
+    ) -> fmt::Result {
+        let value = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+        value.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
+    }
+
+    fn histogram(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        read: impl Fn(&CoreMetrics) -> &Histogram,
+    ) -> fmt::Result {
+        let mut buckets: Vec<(f64, u64)> = Vec::with_capacity(BOUNDS.len() + 1);
+        for (index, bound) in BOUNDS.iter().copied().chain([f64::INFINITY]).enumerate() {
+            let counts = self.cores.iter().filter_map(|core| read(core).buckets.get(index));
+            buckets.push((bound, counts.map(|bucket| bucket.load(Relaxed)).sum()));
+        }
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        let micros = self.sum(|core| &read(core).micros);
+        let seconds = Duration::from_micros(micros).as_secs_f64();
+        encoder
+            .encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?
+            .encode_histogram::<[(&str, &str); 0]>(seconds, count, &buckets, None)
+    }
+
+    fn key_sets(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Age of the last good key set, by issuer";
+        let mut ages =
+            encoder.encode_descriptor("keys_age", help, Some(&Unit::Seconds), MetricType::Gauge)?;
+        for store in &self.keys {
+            if let Some(age) = store.status().age {
+                let labels = [("issuer", store.issuer().as_ref())];
+                ConstGauge::new(age.as_secs_f64()).encode(ages.encode_family(&labels)?)?;
+            }
+        }
+        let help = "Whether tokens of the issuer can be verified now, by issuer";
+        let mut usable = encoder.encode_descriptor("keys_usable", help, None, MetricType::Gauge)?;
+        for store in &self.keys {
+            let labels = [("issuer", store.issuer().as_ref())];
+            let value = i64::from(store.status().freshness != Freshness::None);
+            ConstGauge::new(value).encode(usable.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+impl Collector for Sources {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.requests(&mut encoder)?;
+        let unparsed = ConstCounter::new(self.sum(|core| &core.unparsed));
+        let help = "Request heads that could not be parsed as HTTP";
+        unparsed.encode(encoder.encode_descriptor(
+            "unparsed_requests",
+            help,
+            None,
+            MetricType::Counter,
+        )?)?;
+        let in_flight = self.sum(|core| &core.in_flight);
+        Self::gauge(&mut encoder, "requests_in_flight", "Requests being served", in_flight)?;
+        let connections = self.sum(|core| &core.connections);
+        Self::gauge(&mut encoder, "connections", "Open client connections", connections)?;
+        let help = "From the request's head to the last byte of the answer";
+        self.histogram(&mut encoder, "request_duration", help, |core| &core.total)?;
+        let help = "Judging the credential";
+        self.histogram(&mut encoder, "verify_duration", help, |core| &core.verify)?;
+        let help = "From sending the request to Airflow to the head of its answer";
+        self.histogram(&mut encoder, "upstream_duration", help, |core| &core.upstream)?;
+        self.key_sets(&mut encoder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_fill_their_table_without_overlap() {
+        let indexes: Vec<usize> = Outcome::all().map(Outcome::index).collect();
+        assert_eq!(indexes, (0..Outcome::COUNT).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_text_is_open_metrics() {
+        let core = Arc::new(CoreMetrics::default());
+        core.verify.observe(Duration::from_micros(70));
+        core.connection_opened();
+        let text = Metrics::new(vec![core], Vec::new()).encode();
+        for line in [
+            "airside_connections 1",
+            "airside_verify_duration_seconds_bucket{le=\"0.0001\"} 1",
+            "airside_verify_duration_seconds_bucket{le=\"+Inf\"} 1",
+            "airside_verify_duration_seconds_count 1",
+            "# UNIT airside_verify_duration_seconds seconds",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+}

@@ -1,0 +1,204 @@
+//! The registered claims (RFC 7519, section 4.1) and their rules: an absent claim and one of the
+//! wrong type are different refusals, and neither is ever taken for "not asked for".
+
+use std::time::Duration;
+
+use super::json::Json;
+use crate::clock::Timestamp;
+use crate::rejection::{Reason, Rejection};
+
+/// The claims of a token whose signature has been verified.
+#[derive(Debug)]
+pub struct Claims<'a>(Json<'a>);
+
+impl<'a> Claims<'a> {
+    pub(super) const fn verified(claims: Json<'a>) -> Self {
+        Self(claims)
+    }
+
+    /// Whether the claim is there, whatever its value.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.0.member(name).is_some()
+    }
+
+    /// The value at a JSON pointer.
+    #[must_use]
+    pub fn pointer(&self, pointer: &str) -> Option<&Json<'a>> {
+        self.0.pointer(pointer)
+    }
+
+    /// A claim that must be a string where it is present.
+    pub fn text(&self, name: &str) -> Result<Option<&str>, Rejection> {
+        match self.0.member(name) {
+            None => Ok(None),
+            Some(Json::Text(text)) => Ok(Some(text)),
+            Some(other) => Err(invalid(name, "a string", other)),
+        }
+    }
+
+    /// A claim that must be there and a string.
+    pub fn required_text(&self, name: &str) -> Result<&str, Rejection> {
+        self.text(name)?.ok_or_else(|| missing(name))
+    }
+
+    /// Whether `aud` (a string, or an array of strings) names one of `accepted`, exactly.
+    pub fn check_audience(&self, accepted: &[String]) -> Result<(), Rejection> {
+        let claim = self.0.member("aud").ok_or_else(|| missing("aud"))?;
+        let audiences = strings(claim)
+            .ok_or_else(|| invalid("aud", "a string or an array of strings", claim))?;
+        if audiences.iter().any(|audience| accepted.iter().any(|ours| ours == audience)) {
+            return Ok(());
+        }
+        let found = format!("aud is {audiences:?}, accepted are {accepted:?}");
+        Err(Rejection::found_that(Reason::AudienceMismatch, found))
+    }
+
+    /// The times of a token that must carry `exp`, `iat` and `nbf`.
+    pub fn validity(&self, leeway: Duration) -> Result<Validity, Rejection> {
+        Ok(Validity {
+            expires: self.time("exp")?,
+            starts: self.time("nbf")?,
+            issued: self.time("iat")?,
+            leeway,
+        })
+    }
+
+    fn time(&self, name: &str) -> Result<Timestamp, Rejection> {
+        match self.0.member(name) {
+            None => Err(missing(name)),
+            Some(Json::Number(seconds)) if (0.0..TOO_LATE).contains(seconds) => {
+                Ok(Timestamp::from_unix(whole(*seconds)))
+            }
+            Some(other) => Err(invalid(name, "a number of seconds from 0 to 2^53", other)),
+        }
+    }
+}
+
+/// When a token may be used; kept with a verified caller, because time passes.
+#[derive(Clone, Copy, Debug)]
+pub struct Validity {
+    expires: Timestamp,
+    starts: Timestamp,
+    issued: Timestamp,
+    leeway: Duration,
+}
+
+impl Validity {
+    /// Judges the times at `now`, giving both clocks the leeway.
+    pub fn check(&self, now: Timestamp) -> Result<(), Rejection> {
+        if now >= self.expires.after(self.leeway) {
+            let ago = now.unix() - self.expires.unix();
+            return Err(Rejection::found_that(Reason::TokenExpired, format!("{ago} s ago")));
+        }
+        let start = self.starts.max(self.issued);
+        if now < start.before(self.leeway) {
+            let ahead = start.unix() - now.unix();
+            return Err(Rejection::found_that(
+                Reason::TokenNotYetValid,
+                format!("{ahead} s ahead"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// When it ends, without leeway.
+    #[must_use]
+    pub const fn expires(&self) -> Timestamp {
+        self.expires
+    }
+}
+
+/// A string, or an array of strings; anything else is `None`.
+#[must_use]
+pub fn strings<'j>(value: &'j Json<'_>) -> Option<Vec<&'j str>> {
+    match value {
+        Json::Text(text) => Some(vec![text]),
+        Json::List(items) => items.iter().map(Json::text).collect(),
+        _ => None,
+    }
+}
+
+pub(super) fn missing(name: &str) -> Rejection {
+    Rejection::found_that(Reason::ClaimMissing, format!("claim {name} is absent"))
+}
+
+pub(super) fn invalid(name: &str, expected: &str, found: &Json<'_>) -> Rejection {
+    let found = match found {
+        Json::Number(_) => "a number out of range",
+        other => other.kind(),
+    };
+    let what = format!("claim {name} should be {expected}, found {found}");
+    Rejection::found_that(Reason::ClaimInvalid, what)
+}
+
+/// 2^53: from here on a double no longer holds every whole number.
+const TOO_LATE: f64 = 9_007_199_254_740_992.0;
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "checked to lie within [0, 2^53); a fraction is cut off"
+)]
+fn whole(seconds: f64) -> u64 {
+    seconds as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEEWAY: Duration = Duration::from_secs(60);
+
+    fn validity(claims: &str) -> Result<Validity, Reason> {
+        let claims = Claims::verified(Json::parse(claims.as_bytes()).unwrap());
+        claims.validity(LEEWAY).map_err(|rejection| rejection.reason())
+    }
+
+    #[test]
+    fn times_are_numbers_within_range() {
+        for value in ["\"1\"", "true", "null", "[]", "{}", "-1", "1e300", "9007199254740992"] {
+            let claims = format!(r#"{{"exp":{value},"iat":0,"nbf":0}}"#);
+            assert_eq!(validity(&claims).err(), Some(Reason::ClaimInvalid), "{value}");
+        }
+        for absent in [r#"{"iat":0,"nbf":0}"#, r#"{"exp":1,"nbf":0}"#, r#"{"exp":1,"iat":0}"#] {
+            assert_eq!(validity(absent).err(), Some(Reason::ClaimMissing), "{absent}");
+        }
+        assert!(validity(r#"{"exp":1.5,"iat":0,"nbf":-0}"#).is_ok());
+    }
+
+    #[test]
+    fn both_ends_have_the_leeway_and_no_more() {
+        let validity = validity(r#"{"exp":2000,"iat":1000,"nbf":1000}"#).unwrap();
+        for (now, expected) in [
+            (939, Some(Reason::TokenNotYetValid)),
+            (940, None),
+            (2059, None),
+            (2060, Some(Reason::TokenExpired)),
+        ] {
+            let verdict = validity.check(Timestamp::from_unix(now));
+            assert_eq!(verdict.err().map(|r| r.reason()), expected, "{now}");
+        }
+    }
+
+    #[test]
+    fn an_audience_matches_exactly_or_not_at_all() {
+        let accepted = ["api://a".to_owned()];
+        for (aud, expected) in [
+            (r#""api://a""#, None),
+            (r#"["x","api://a"]"#, None),
+            (r#""api://a/""#, Some(Reason::AudienceMismatch)),
+            (r#""API://A""#, Some(Reason::AudienceMismatch)),
+            ("[]", Some(Reason::AudienceMismatch)),
+            (r#"["api://a",1]"#, Some(Reason::ClaimInvalid)),
+            ("1", Some(Reason::ClaimInvalid)),
+            ("null", Some(Reason::ClaimInvalid)),
+            (r#"[["api://a"]]"#, Some(Reason::ClaimInvalid)),
+        ] {
+            let text = format!(r#"{{"aud":{aud}}}"#);
+            let claims = Claims::verified(Json::parse(text.as_bytes()).unwrap());
+            let verdict = claims.check_audience(&accepted);
+            assert_eq!(verdict.err().map(|r| r.reason()), expected, "{aud}");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! From a bearer token to [`VerifiedClaims`], in the order in which reasons are given: shape,
+//! header, issuer, algorithm, kid, signature, kind, tenant, audience, times, client.
+//!
+//! [`jws`] takes the token apart, [`json`] reads it strictly, [`claims`] has the registered claims,
+//! [`entra`] and [`airflow`] the rules of the two kinds of issuer.
+
+pub mod airflow;
+pub mod claims;
+pub mod entra;
+pub mod json;
+pub mod jws;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::credential::BearerToken;
+use crate::jwks::{Algorithm, Key, KeyStamp, KeyStore};
+use crate::rejection::{Reason, Rejection};
+use claims::{Claims, Validity};
+use json::Json;
+use jws::{Header, Parts};
+
+/// One configured issuer: who it is, what it signs with, and the rules for its tokens.
+#[derive(Debug)]
+pub struct Issuer {
+    /// The name of the configuration entry.
+    pub name: Arc<str>,
+    /// The accepted `aud` values.
+    pub audiences: Vec<String>,
+    /// The rules of its kind.
+    pub rules: Rules,
+}
+
+/// What a token of this issuer must be.
+#[derive(Debug)]
+pub enum Rules {
+    /// Microsoft Entra ID.
+    Entra(entra::Rules),
+    /// Airflow itself.
+    Airflow(airflow::Rules),
+}
+
+impl Rules {
+    /// Everything of this kind is signed with one algorithm.
+    const fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::Entra(_) => Algorithm::Rs256,
+            Self::Airflow(_) => Algorithm::Hs512,
+        }
+    }
+}
+
+/// Claims of which signature, algorithm, issuer, audience and times have been checked.
+#[derive(Debug)]
+pub struct VerifiedClaims<'a> {
+    issuer: usize,
+    claims: Claims<'a>,
+    validity: Validity,
+    keys: KeyStamp,
+}
+
+impl<'a> VerifiedClaims<'a> {
+    /// The place of the issuer in the configuration.
+    #[must_use]
+    pub const fn issuer(&self) -> usize {
+        self.issuer
+    }
+
+    /// The claims.
+    #[must_use]
+    pub const fn claims(&self) -> &Claims<'a> {
+        &self.claims
+    }
+
+    /// When the token may be used.
+    #[must_use]
+    pub const fn validity(&self) -> Validity {
+        self.validity
+    }
+
+    /// The key set that verified it.
+    #[must_use]
+    pub const fn keys(&self) -> &KeyStamp {
+        &self.keys
+    }
+}
+
+/// Judges tokens against the configured issuers.
+#[derive(Debug)]
+pub struct Verifier {
+    issuers: Vec<Issuer>,
+    by_iss: HashMap<String, Claimant>,
+    without_iss: Option<Claimant>,
+    leeway: Duration,
+}
+
+/// Who claims a token: an issuer entry, and for Entra which tenant of it and which keys.
+#[derive(Clone, Debug)]
+struct Claimant {
+    issuer: usize,
+    tenant: Arc<str>,
+    keys: Arc<KeyStore>,
+}
+
+/// Two entries would claim the same token.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Contested {
+    /// The entry that came first.
+    pub first: usize,
+    /// The entry that claims the same.
+    pub second: usize,
+    /// The `iss` both claim; `None` for tokens without one.
+    pub iss: Option<String>,
+}
+
+impl Verifier {
+    /// A verifier of `issuers`; `leeway` is given on every time claim.
+    pub fn new(issuers: Vec<Issuer>, leeway: Duration) -> Result<Self, Contested> {
+        let mut verifier =
+            Self { issuers: Vec::new(), by_iss: HashMap::new(), without_iss: None, leeway };
+        for (index, issuer) in issuers.iter().enumerate() {
+            for (iss, tenant, keys) in claimed(&issuer.rules) {
+                verifier.register(iss, Claimant { issuer: index, tenant, keys })?;
+            }
+        }
+        verifier.issuers = issuers;
+        Ok(verifier)
+    }
+
+    fn register(&mut self, iss: Option<String>, claimant: Claimant) -> Result<(), Contested> {
+        let second = claimant.issuer;
+        let earlier = match &iss {
+            Some(iss) => self.by_iss.insert(iss.clone(), claimant),
+            None => self.without_iss.replace(claimant),
+        };
+        match earlier {
+            None => Ok(()),
+            Some(earlier) => Err(Contested { first: earlier.issuer, second, iss }),
+        }
+    }
+
+    /// The issuer at a place in the configuration.
+    #[must_use]
+    pub fn issuer(&self, index: usize) -> Option<&Issuer> {
+        self.issuers.get(index)
+    }
+
+    /// Whether the token says it is one that Airflow issued; nothing is verified.
+    #[must_use]
+    pub fn looks_like_airflows(&self, token: &BearerToken) -> bool {
+        let claims_airflow = |parts: Parts| -> Result<bool, Rejection> {
+            let claims = parts.claims()?;
+            let issuer = self.issuer(self.claimant(&claims)?.issuer);
+            Ok(issuer.is_some_and(|issuer| matches!(issuer.rules, Rules::Airflow(_))))
+        };
+        Parts::split(token.expose()).and_then(claims_airflow).unwrap_or(false)
+    }
+
+    /// Verifies the token. Waits for the network only where its `kid` is unknown and a fetch is
+    /// allowed.
+    pub async fn verify<'p>(
+        &self,
+        token: &BearerToken,
+        parts: &'p Parts,
+        now: Timestamp,
+    ) -> Result<VerifiedClaims<'p>, Rejection> {
+        let header = parts.header()?;
+        let claims = parts.claims()?;
+        let claimant = self.claimant(&claims)?;
+        let Some(issuer) = self.issuer(claimant.issuer) else {
+            return Err(Reason::IssuerUnknown.into());
+        };
+        if let Rules::Entra(_) = issuer.rules {
+            entra::refuse_graph(&header)?;
+        }
+        let algorithm = issuer.rules.algorithm();
+        check_algorithm(&header, algorithm)?;
+        let judged = claimant.keys.judge(header.kid(), |keys| {
+            signed_by(keys, algorithm, jws::signing_input(token.expose()), parts.signature())
+        });
+        let (signed_by, keys) = judged.await?;
+        let key_issuer = signed_by?;
+        let claims = Claims::verified(claims);
+        match &issuer.rules {
+            Rules::Entra(rules) => {
+                entra::check_kind(&claims)?;
+                rules.check_tenant(&claims, &claimant.tenant, key_issuer.as_deref())?;
+            }
+            Rules::Airflow(_) => airflow::check_kind(&claims)?,
+        }
+        claims.check_audience(&issuer.audiences)?;
+        let validity = claims.validity(self.leeway)?;
+        validity.check(now)?;
+        if let Rules::Entra(rules) = &issuer.rules {
+            rules.check_client(&claims)?;
+        }
+        Ok(VerifiedClaims { issuer: claimant.issuer, claims, validity, keys })
+    }
+
+    /// The entry that the unverified `iss` names; never a place to fetch anything from.
+    fn claimant(&self, claims: &Json<'_>) -> Result<&Claimant, Rejection> {
+        let (claimant, found) = match claims.member("iss") {
+            Some(Json::Text(iss)) => (self.by_iss.get(iss.as_ref()), format!("iss {iss:?}")),
+            // Airflow 3.0 writes an empty list (airflow-core, api_fastapi/auth/tokens.py).
+            None => (self.without_iss.as_ref(), "no iss".into()),
+            Some(Json::List(items)) if items.is_empty() => {
+                (self.without_iss.as_ref(), "iss []".into())
+            }
+            Some(other) => (None, format!("iss is {}", other.kind())),
+        };
+        claimant.ok_or_else(|| Rejection::found_that(Reason::IssuerUnknown, found))
+    }
+}
+
+/// The `iss` values that an issuer's tokens may carry, each with its tenant and keys.
+fn claimed(rules: &Rules) -> Vec<(Option<String>, Arc<str>, Arc<KeyStore>)> {
+    match rules {
+        Rules::Entra(rules) => rules
+            .issuers()
+            .map(|(iss, tenant)| (Some(iss), Arc::clone(&tenant.id), Arc::clone(&tenant.keys)))
+            .collect(),
+        Rules::Airflow(rules) => {
+            vec![(rules.issuer.clone(), Arc::default(), Arc::clone(&rules.keys))]
+        }
+    }
+}
+
+fn check_algorithm(header: &Header<'_>, expected: Algorithm) -> Result<(), Rejection> {
+    let found = header.algorithm();
+    if found == Some(expected.name()) {
+        return Ok(());
+    }
+    let what = format!("alg {found:?}, expected {}", expected.name());
+    Err(Rejection::found_that(Reason::AlgorithmNotAllowed, what))
+}
+
+/// The `issuer` that the key which made the signature names, if any.
+fn signed_by(
+    keys: &mut dyn Iterator<Item = &Key>,
+    algorithm: Algorithm,
+    message: &[u8],
+    signature: &[u8],
+) -> Result<Option<String>, Rejection> {
+    for key in keys {
+        if key.algorithm() == algorithm && key.verifies(message, signature) {
+            return Ok(key.issuer().map(str::to_owned));
+        }
+    }
+    Err(Reason::SignatureInvalid.into())
+}

@@ -1,0 +1,181 @@
+//! Airflow's side: [`pool`] keeps connections, [`body`] carries the request's body there,
+//! [`response`] cleans what comes back. Only a request from `handoff` gets in.
+
+pub mod body;
+pub mod pool;
+pub mod response;
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use http::{Method, Response, Uri, Version};
+use hyper::body::{Body as _, Incoming};
+use tokio::time::{Instant as TokioInstant, sleep_until};
+
+use crate::answer::Answer;
+use crate::handoff::UpstreamRequest;
+use crate::rejection::{Reason, Rejection};
+use crate::telemetry::Exchange;
+use body::{Progress, RequestBody};
+use pool::{Connection, Pool, SendError};
+
+/// Where Airflow is and how long to wait for it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Host and port to connect to.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Prepended to every path; empty, or `/` and segments.
+    pub prefix: String,
+    /// To be connected.
+    pub connect_timeout: Duration,
+    /// From the end of the request body to the head of the answer.
+    pub response_header_timeout: Duration,
+    /// Without a byte either way.
+    pub idle_timeout: Duration,
+    /// The largest request body, where there is a limit.
+    pub body_bytes: Option<u64>,
+}
+
+/// Airflow, as one core sees it.
+#[derive(Debug)]
+pub struct Upstream {
+    settings: Settings,
+    pool: Rc<Pool>,
+}
+
+impl Upstream {
+    /// An upstream without connections yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let pool = Pool::new(settings.host.clone(), settings.port, settings.connect_timeout);
+        Self { settings, pool: Rc::new(pool) }
+    }
+
+    /// Sends the request and gives the answer as soon as its head is there; both bodies stream.
+    pub async fn send(
+        &self,
+        request: UpstreamRequest,
+        exchange: &mut Exchange,
+    ) -> Result<Response<Answer>, Rejection> {
+        let begun = Instant::now();
+        let (mut parts, body, bearer) = request.into_parts();
+        parts.uri = self.target(&parts.uri)?;
+        parts.version = Version::HTTP_11;
+        let progress = (!body.is_end_stream()).then(Progress::begin);
+        let body = RequestBody::new(body, progress.clone(), self.settings.body_bytes)?;
+        let request = http::Request::from_parts(parts, body);
+        let (response, connection) = self.exchange(request, progress.as_deref()).await?;
+        exchange.upstream_answered(begun);
+        let response = response::clean(response, &bearer)?;
+        let (parts, body) = response.into_parts();
+        let idle = self.settings.idle_timeout;
+        let answer = Answer::upstream(body, connection, progress, idle, bearer.told(parts.status));
+        Ok(Response::from_parts(parts, answer))
+    }
+
+    /// Sends on a pooled connection; once more on a fresh one where nothing was sent, or where
+    /// nothing of a repeatable request's answer came.
+    async fn exchange(
+        &self,
+        request: http::Request<RequestBody>,
+        progress: Option<&Progress>,
+    ) -> Result<(Response<Incoming>, Connection), Rejection> {
+        let mut request = request;
+        if let Some(connection) = self.pool.idle() {
+            let spare = spare(&request);
+            match self.answered(connection, request, progress).await {
+                Ok(answered) => return Ok(answered),
+                Err(SendError::Unsent(unsent)) => request = *unsent,
+                Err(SendError::Closed) if let Some(spare) = spare => request = spare,
+                Err(error) => return Err(self.rejection(error, progress)),
+            }
+        }
+        let connection = self
+            .pool
+            .connect()
+            .await
+            .map_err(|why| Rejection::found_that(Reason::UpstreamUnavailable, why))?;
+        let answered = self.answered(connection, request, progress).await;
+        answered.map_err(|error| self.rejection(error, progress))
+    }
+
+    async fn answered(
+        &self,
+        mut connection: Connection,
+        request: http::Request<RequestBody>,
+        progress: Option<&Progress>,
+    ) -> Result<(Response<Incoming>, Connection), SendError> {
+        let answer = connection.send(request);
+        let response = tokio::select! {
+            biased;
+            response = answer => response?,
+            () = self.overdue(progress) => return Err(SendError::Overdue),
+        };
+        Ok((response, connection))
+    }
+
+    /// Ends when Airflow has kept silent for too long: counted from the end of the request's body,
+    /// and while that is on its way, from its last byte.
+    async fn overdue(&self, progress: Option<&Progress>) {
+        let begun = Instant::now();
+        loop {
+            let deadline = match progress.map(Progress::ended) {
+                None => begun + self.settings.response_header_timeout,
+                Some(Some(ended)) => ended + self.settings.response_header_timeout,
+                Some(None) => progress.map_or(begun, Progress::last) + self.settings.idle_timeout,
+            };
+            if deadline <= Instant::now() {
+                return;
+            }
+            let wake = match progress {
+                // The body may end at any time and bring the deadline forward.
+                Some(progress) if progress.ended().is_none() => {
+                    deadline.min(Instant::now() + self.settings.response_header_timeout)
+                }
+                _ => deadline,
+            };
+            sleep_until(TokioInstant::from_std(wake)).await;
+        }
+    }
+
+    fn rejection(&self, error: SendError, progress: Option<&Progress>) -> Rejection {
+        if let Some(rejection) = progress.and_then(Progress::fault) {
+            return rejection;
+        }
+        let (reason, found) = match error {
+            SendError::Unsent(_) | SendError::Closed => {
+                (Reason::UpstreamUnavailable, "the connection was closed before an answer".into())
+            }
+            SendError::Invalid(why) => (Reason::UpstreamInvalid, why),
+            SendError::Overdue => {
+                let span = self.settings.response_header_timeout;
+                (Reason::UpstreamTimeout, format!("no answer within {span:?}"))
+            }
+        };
+        Rejection::found_that(reason, found)
+    }
+
+    /// The path and query as they came, below the configured prefix.
+    fn target(&self, uri: &Uri) -> Result<Uri, Rejection> {
+        let target = uri.path_and_query().ok_or(Reason::RequestMalformed)?.clone();
+        if self.settings.prefix.is_empty() {
+            return Ok(Uri::from(target));
+        }
+        let target = format!("{}{target}", self.settings.prefix);
+        Uri::try_from(target).map_err(|_| Reason::RequestMalformed.into())
+    }
+}
+
+/// A copy of a request that may be sent twice: nothing is changed by it, and it has no body.
+fn spare(request: &http::Request<RequestBody>) -> Option<http::Request<RequestBody>> {
+    let repeatable = matches!(*request.method(), Method::GET | Method::HEAD);
+    (repeatable && request.body().is_end_stream()).then(|| {
+        let mut copy = http::Request::new(RequestBody::empty());
+        copy.method_mut().clone_from(request.method());
+        copy.uri_mut().clone_from(request.uri());
+        copy.headers_mut().clone_from(request.headers());
+        copy
+    })
+}
