@@ -47,8 +47,7 @@ pub fn bearer(headers: &HeaderMap, largest: usize) -> Result<Option<BearerToken>
         return Err(Reason::CredentialMalformed.into());
     }
     if !scheme.eq_ignore_ascii_case("bearer") {
-        let found = format!("scheme {scheme:?}, expected Bearer");
-        return Err(Rejection::found_that(Reason::SchemeUnsupported, found));
+        return Err(Rejection::found_that(Reason::SchemeUnsupported, known_scheme(scheme)));
     }
     if token.is_empty() || !token.bytes().all(is_token_char) {
         return Err(Reason::CredentialMalformed.into());
@@ -76,6 +75,15 @@ pub fn has_session_cookie(headers: &HeaderMap) -> bool {
 pub fn is_session_cookie(name: &[u8]) -> bool {
     matches!(name, b"_token" | b"session")
 }
+
+/// The scheme for the log, where it is a known one: a bare token is a scheme of its own.
+fn known_scheme(scheme: &str) -> &'static str {
+    let known = KNOWN_SCHEMES.iter().find(|known| known.eq_ignore_ascii_case(scheme));
+    known.copied().unwrap_or("no scheme that is known: a token without Bearer before it?")
+}
+
+/// Of the HTTP Authentication Scheme Registry (IANA), and Entra's `PoP`.
+const KNOWN_SCHEMES: [&str; 7] = ["Basic", "Digest", "DPoP", "HOBA", "Mutual", "Negotiate", "PoP"];
 
 /// `token` of RFC 9110, section 5.6.2, as far as schemes use it.
 const fn is_scheme_char(byte: u8) -> bool {

@@ -112,7 +112,7 @@ fn parse(file: &PathBuf, environment: &Environment) -> Result<Tree, Problems> {
         let hint = "set the variable, or write $${…} for a literal ${…}";
         findings.add(&key, format!("${{{name}}}"), format!("{name} to be set"), Some(hint));
     }
-    if findings.is_empty() { Ok(tree) } else { findings.conclude(None) }
+    findings.conclude(Some(())).map(|()| tree)
 }
 
 /// Replaces `${NAME}` in every scalar; gives the keys and names of those that are not set.

@@ -8,18 +8,15 @@ use ipnet::IpNet;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value as Json};
 
-use super::problem::{Findings, Problems};
+use super::problem::Findings;
 use super::tree::{Entry, Node, Tree, Value};
 use super::written::{Written, format};
 
-/// Reads the tree, or says everything that is wrong with its shape.
-pub fn read(tree: &Tree) -> Result<Written, Problems> {
-    let mut findings = Findings::about(tree);
-    let value = Lint { findings: &mut findings }.value("", &tree.root, &SCHEMA);
-    let written = value
-        .filter(|_| findings.is_empty())
-        .and_then(|value| findings.take("", serde_json::from_value(value), "a valid value"));
-    findings.conclude(written)
+/// Reads what fits the schema and adds the rest to `findings`. What does not fit is left out, so
+/// that what does can be looked at further.
+pub fn read(tree: &Tree, findings: &mut Findings<'_>) -> Option<Written> {
+    let value = Lint { findings }.value("", &tree.root, &SCHEMA)?;
+    findings.take("", serde_json::from_value(value), "a valid value")
 }
 
 /// The schema, without references, so that walking it needs no look-ups.
@@ -86,7 +83,7 @@ impl Lint<'_, '_> {
         let allows = |name: &str| types.contains(&name);
         match &node.value {
             Value::Null if allows("null") => Some(Json::Null),
-            Value::Map(entries) if allows("object") => Some(self.map(key, entries, schema)),
+            Value::Map(entries) if allows("object") => self.map(key, entries, schema),
             Value::List(items) if allows("array") => Some(self.list(key, items, schema)),
             Value::Text(text) if allows("string") => self.text(key, text, schema),
             Value::Bool(value) if allows("boolean") => Some(Json::from(*value)),
@@ -107,7 +104,7 @@ impl Lint<'_, '_> {
         None
     }
 
-    fn map(&mut self, key: &str, entries: &[Entry], schema: &Json) -> Json {
+    fn map(&mut self, key: &str, entries: &[Entry], schema: &Json) -> Option<Json> {
         let empty = Map::new();
         let properties = schema.get("properties").and_then(Json::as_object).unwrap_or(&empty);
         let others = schema.get("additionalProperties").filter(|others| others.is_object());
@@ -120,14 +117,17 @@ impl Lint<'_, '_> {
                 self.unknown(&inner, entry, properties);
             }
         }
+        let mut whole = true;
         for name in schema.get("required").and_then(Json::as_array).into_iter().flatten() {
             let Some(name) = name.as_str() else { continue };
             if !entries.iter().any(|entry| entry.key == name) {
                 let expected = properties.get(name).map_or_else(String::new, described);
                 self.findings.add(&join(key, name), "nothing", expected, missing_hint(key, name));
             }
+            whole &= map.contains_key(name);
         }
-        Json::Object(map)
+        // The whole has optional parts only, once it is read.
+        (whole || key.is_empty()).then_some(Json::Object(map))
     }
 
     fn unknown(&mut self, key: &str, entry: &Entry, properties: &Map<String, Json>) {
@@ -147,9 +147,17 @@ impl Lint<'_, '_> {
     fn list(&mut self, key: &str, items: &[Node], schema: &Json) -> Json {
         let anything = Json::Object(Map::new());
         let schema = schema.get("items").unwrap_or(&anything);
-        let read =
-            |(index, item): (usize, &Node)| self.value(&format!("{key}[{index}]"), item, schema);
-        Json::Array(items.iter().enumerate().filter_map(read).collect())
+        let mut list = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let value = self.value(&format!("{key}[{index}]"), item, schema);
+            match (value, &item.value) {
+                (Some(value), _) => list.push(value),
+                // Keeps the places of those behind it.
+                (None, Value::Map(_)) => list.push(Json::Null),
+                (None, _) => {}
+            }
+        }
+        Json::Array(list)
     }
 
     fn text(&mut self, key: &str, text: &str, schema: &Json) -> Option<Json> {
@@ -434,14 +442,18 @@ handoff: {type: airflow_token, secret_file: /s}
 
     fn problems(text: &str) -> Vec<(String, String, Option<String>)> {
         let tree = Tree::parse("a.yaml", text).unwrap();
-        let problems = read(&tree).map(|_| ()).unwrap_err();
+        let mut findings = Findings::about(&tree);
+        let written = read(&tree, &mut findings);
+        let problems = findings.conclude(written).map(|_| ()).unwrap_err();
         problems.all().iter().map(|p| (p.key.clone(), p.found.clone(), p.hint.clone())).collect()
     }
 
     #[test]
     fn a_good_file_has_no_problems() {
         let tree = Tree::parse("a.yaml", GOOD).unwrap();
-        assert!(read(&tree).is_ok(), "{}", read(&tree).unwrap_err());
+        let mut findings = Findings::about(&tree);
+        let written = read(&tree, &mut findings);
+        assert!(findings.conclude(written).is_ok());
     }
 
     #[test]
@@ -522,7 +534,10 @@ access: {{delegate: {{basic: false, negotiate: false}}}}
 admin: {{status: local}}
 "
         );
-        assert!(read(&Tree::parse("a.yaml", &text).unwrap()).is_ok());
+        let tree = Tree::parse("a.yaml", &text).unwrap();
+        let mut findings = Findings::about(&tree);
+        let written = read(&tree, &mut findings);
+        assert!(findings.conclude(written).is_ok());
     }
 
     #[test]

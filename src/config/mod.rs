@@ -10,7 +10,7 @@ pub mod used;
 pub mod written;
 
 pub use layers::{Environment, Overrides};
-pub use problem::{Problem, Problems};
+pub use problem::{Findings, Problem, Problems};
 pub use used::Config;
 
 /// Reads the configuration from `overrides` (the command line), the environment and the file that
@@ -22,6 +22,8 @@ pub fn load(overrides: &Overrides, environment: &Environment) -> Result<Config, 
 
 /// Makes valid settings of a tree.
 pub fn from_tree(tree: &tree::Tree) -> Result<Config, Problems> {
-    let written = lint::read(tree)?;
-    used::build(&written, tree)
+    let mut findings = Findings::about(tree);
+    let written = lint::read(tree, &mut findings);
+    let config = written.and_then(|written| used::build(&written, &mut findings));
+    findings.conclude(config)
 }

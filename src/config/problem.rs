@@ -76,7 +76,8 @@ impl<'t> Findings<'t> {
         Self { tree, problems: Vec::new() }
     }
 
-    /// Adds a problem with the value at `key`.
+    /// Adds a problem with the value at `key`, unless there is one with it or with a part of it
+    /// already: the second would be the first's echo.
     pub fn add(
         &mut self,
         key: &str,
@@ -84,6 +85,14 @@ impl<'t> Findings<'t> {
         expected: impl Into<String>,
         hint: Option<&str>,
     ) {
+        let part = |known: &str| {
+            known
+                .strip_prefix(key)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        if self.problems.iter().any(|known| part(&known.key)) {
+            return;
+        }
         self.problems.push(Problem {
             key: key.to_owned(),
             place: self.tree.place(key),
@@ -101,12 +110,6 @@ impl<'t> Findings<'t> {
         expected: &str,
     ) -> Option<T> {
         result.map_err(|error| self.add(key, error.to_string(), expected, None)).ok()
-    }
-
-    /// Whether nothing is wrong so far.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.problems.is_empty()
     }
 
     /// `value`, unless something is wrong.

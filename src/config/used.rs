@@ -14,8 +14,7 @@ use std::time::Duration;
 
 use tracing_subscriber::filter::LevelFilter;
 
-use super::problem::{Findings, Problems};
-use super::tree::Tree;
+use super::problem::Findings;
 use super::written::{self, Written};
 use crate::caller::Callers;
 use crate::downstream::connection;
@@ -78,11 +77,9 @@ pub struct Drain {
     pub timeout: Duration,
 }
 
-/// Makes settings of what is written, or says everything that is wrong.
-pub(super) fn build(written: &Written, tree: &Tree) -> Result<Config, Problems> {
-    let mut findings = Findings::about(tree);
-    let config = Builder { findings: &mut findings, written }.config();
-    findings.conclude(config)
+/// Makes settings of what is written, and adds what is wrong with it to `findings`.
+pub(super) fn build(written: &Written, findings: &mut Findings<'_>) -> Option<Config> {
+    Builder { findings, written }.config()
 }
 
 struct Builder<'f, 't, 'w> {
@@ -144,7 +141,7 @@ impl Builder<'_, '_, '_> {
     }
 
     fn upstream(&mut self) -> Option<upstream::Settings> {
-        let written = &self.written.upstream;
+        let written = self.written.upstream.as_ref()?;
         let url = self.url("upstream.url", &written.url)?;
         if url.scheme() != "http" {
             let hint = "TLS to Airflow belongs to a later version of airside";

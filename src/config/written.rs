@@ -9,7 +9,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
-/// The configuration of airside.
+/// The configuration of airside. What is required in the file is optional here: what is missing or
+/// does not fit has been said by the lint, and the rest is still looked at.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Written {
@@ -20,9 +21,11 @@ pub struct Written {
     #[serde(default)]
     pub admin: Admin,
     /// Airflow.
-    pub upstream: Upstream,
+    #[schemars(with = "Upstream")]
+    pub upstream: Option<Upstream>,
     /// Who may issue tokens.
-    pub issuers: Vec<Issuer>,
+    #[schemars(with = "Vec<Issuer>")]
+    pub issuers: Option<Vec<Option<Issuer>>>,
     /// What `exp`, `nbf` and `iat` are given for clocks that differ; at most 300s.
     #[serde(default = "leeway")]
     pub leeway: Lapse,
@@ -30,7 +33,8 @@ pub struct Written {
     #[serde(default)]
     pub roles: Roles,
     /// How Airflow is told who is calling.
-    pub handoff: Handoff,
+    #[schemars(with = "Handoff")]
+    pub handoff: Option<Handoff>,
     /// What is open without a token of ours.
     #[serde(default)]
     pub access: Access,

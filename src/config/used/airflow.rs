@@ -16,9 +16,9 @@ use crate::sanitize::Sanitizer;
 
 impl Builder<'_, '_, '_> {
     pub(super) fn handoff(&mut self) -> Option<Handoff> {
-        let written = &self.written.handoff;
+        let written = self.written.handoff.as_ref()?;
         let secret = self.secret("handoff.secret_file", &written.secret_file);
-        let headers = self.identity_headers();
+        let headers = self.identity_headers(&written.headers);
         let lifetime = written.lifetime.0;
         if !(SHORTEST_TOKEN..=LONGEST_TOKEN).contains(&lifetime) {
             let expected = "from 30s to 1h: it is a pass for one request, not for a session";
@@ -41,8 +41,7 @@ impl Builder<'_, '_, '_> {
         })
     }
 
-    fn identity_headers(&mut self) -> Option<IdentityHeaders> {
-        let written = &self.written.handoff.headers;
+    fn identity_headers(&mut self, written: &written::Headers) -> Option<IdentityHeaders> {
         let mut seen = HashSet::new();
         let mut read = |key: &str, name: &str| {
             let key = format!("handoff.headers.{key}");
@@ -112,7 +111,7 @@ impl Builder<'_, '_, '_> {
     }
 
     fn base_path(&mut self) -> Option<String> {
-        let written = self.written.upstream.base_path.trim_end_matches('/');
+        let written = self.written.upstream.as_ref()?.base_path.trim_end_matches('/');
         let plain =
             |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.');
         let whole = written.is_empty() || (written.starts_with('/') && !written.contains("//"));

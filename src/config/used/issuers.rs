@@ -15,8 +15,8 @@ use crate::token::{self, Contested, Rules, Verifier, airflow, entra};
 
 impl Builder<'_, '_, '_> {
     pub(super) fn issuers(&mut self) -> Option<(Vec<token::Issuer>, Vec<Mapping>, Vec<KeySource>)> {
-        let written = self.written;
-        if written.issuers.is_empty() {
+        let written = self.written.issuers.as_ref()?;
+        if written.is_empty() {
             let hint = "--entra-tenant and --entra-client-id make one";
             self.findings.add("issuers", "an empty list", "at least one issuer", Some(hint));
             return None;
@@ -24,7 +24,8 @@ impl Builder<'_, '_, '_> {
         let (mut issuers, mut mappings, mut keys) = (Vec::new(), Vec::new(), Vec::new());
         let mut names = HashSet::new();
         let mut whole = true;
-        for (index, issuer) in written.issuers.iter().enumerate() {
+        for (index, issuer) in written.iter().enumerate() {
+            let Some(issuer) = issuer else { continue };
             let key = format!("issuers[{index}]");
             let name = match issuer {
                 Issuer::Entra(entra) => &entra.name,
@@ -228,15 +229,11 @@ impl Builder<'_, '_, '_> {
         let names: Vec<_> = issuers.iter().map(|issuer| Arc::clone(&issuer.name)).collect();
         let contested = |contested: Contested| {
             let Contested { first, second, iss } = contested;
+            let name = |index: usize| names.get(index).map_or("", |name| name.as_ref());
             let iss = iss.map_or("tokens without iss".into(), |iss| format!("tokens of {iss}"));
-            let of = names.get(first).map_or("another entry", |name| name.as_ref());
+            let found = format!("{} and {} both claim {iss}", name(first), name(second));
             let key = format!("issuers[{second}]");
-            self.findings.add(
-                &key,
-                format!("{iss}, which {of} claims too"),
-                "tokens of its own",
-                None,
-            );
+            self.findings.add(&key, found, "tokens that no other entry claims", None);
         };
         Verifier::new(issuers, leeway).map_err(contested).ok()
     }
