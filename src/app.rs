@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::admin::health::{Health, Stage};
 use crate::admin::{self, Admin};
@@ -70,6 +71,7 @@ impl App {
     /// Binds the sockets, starts the cores and the tasks that keep keys fresh, and says where it
     /// listens. Must run on a tokio runtime: that of the control plane.
     pub async fn start(config: Config, logging: &Logging) -> Result<Self, StartError> {
+        allow_connections();
         let proxy = bind("proxy", config.listen).await?;
         let admin = bind("admin", config.admin).await?;
         let stores: Vec<_> = config.keys.iter().map(|source| Arc::clone(&source.store)).collect();
@@ -161,6 +163,15 @@ impl App {
 
 /// How often the end of the cores is looked for.
 const POLL: Duration = Duration::from_millis(10);
+
+/// Raises the soft limit on open files to the hard one: a proxied request takes two.
+fn allow_connections() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        debug!(%error, "the limit on open files stays as it is");
+    }
+}
 
 struct Bound {
     listener: TcpListener,

@@ -276,6 +276,14 @@ mod tests {
     }
 
     #[test]
+    fn every_reason_is_documented() {
+        let documented = include_str!("../docs/reasons.md");
+        for reason in Reason::ALL {
+            assert!(documented.contains(&format!("`{}`", reason.name())), "{}", reason.name());
+        }
+    }
+
+    #[test]
     fn a_missing_credential_is_challenged_without_an_error_code() {
         let answer = Rejection::from(Reason::CredentialMissing).answer("r1");
         assert_eq!(answer.headers()[WWW_AUTHENTICATE], BARE_CHALLENGE);

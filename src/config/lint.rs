@@ -457,6 +457,22 @@ handoff: {type: airflow_token, secret_file: /s}
     }
 
     #[test]
+    fn every_key_is_documented() {
+        let documented = include_str!("../../docs/configuration.md");
+        let mut left: Vec<&Json> = vec![&SCHEMA];
+        while let Some(schema) = left.pop() {
+            let properties = schema.get("properties").and_then(Json::as_object);
+            for (key, inner) in properties.into_iter().flatten() {
+                let written = documented.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+                assert!(written.into_iter().any(|word| word == key), "{key}");
+                left.push(inner);
+            }
+            left.extend(schema.get("items"));
+            left.extend(alternatives(schema).into_iter().flatten());
+        }
+    }
+
+    #[test]
     fn every_problem_is_found_at_once() {
         let text = format!(
             "{GOOD}

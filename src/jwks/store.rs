@@ -66,7 +66,10 @@ impl KeyStamp {
     /// Whether the key set is still the one the token was verified with, and not too old.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.store.usable().is_some_and(|current| current.generation == self.generation)
+        let current = self.store.current.load();
+        current.as_ref().is_some_and(|current| {
+            current.generation == self.generation && self.store.may_use(current)
+        })
     }
 }
 
@@ -223,9 +226,12 @@ impl KeyStore {
     }
 
     fn usable(&self) -> Option<Arc<Published>> {
-        let current = self.current.load_full()?;
-        let too_old = |schedule: &Schedule| current.fetched.elapsed() >= schedule.stale_for;
-        if self.schedule.as_ref().is_some_and(too_old) { None } else { Some(current) }
+        self.current.load_full().filter(|current| self.may_use(current))
+    }
+
+    /// Given keys do not age; fetched ones fail closed in the end.
+    fn may_use(&self, keys: &Published) -> bool {
+        self.schedule.as_ref().is_none_or(|schedule| keys.fetched.elapsed() < schedule.stale_for)
     }
 
     async fn fetch_once(&self) {
