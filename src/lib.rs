@@ -26,6 +26,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod credential;
+#[cfg(feature = "dev")]
+pub mod dev;
 pub mod downstream;
 pub mod handoff;
 pub mod identity;

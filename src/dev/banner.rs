@@ -1,0 +1,134 @@
+//! What `dev` prints: what runs where, and commands to paste.
+
+use std::fmt;
+use std::path::Path;
+
+use super::mint::{API_CLIENT_ID, TENANT_ID};
+
+/// The facts that the text is made of.
+pub struct Banner<'a> {
+    /// Base URL of the proxy.
+    pub proxy: &'a str,
+    /// Base URL of the issuer.
+    pub issuer: &'a str,
+    /// What requests go to, and where.
+    pub upstream: &'a str,
+    /// This executable.
+    pub program: &'a Path,
+    /// The state file.
+    pub state: &'a Path,
+    /// Whether `airside token` must be told where that is.
+    pub state_is_default: bool,
+    /// A value of `roles` that makes an Admin, if the role map has one.
+    pub admin: Option<&'a str>,
+    /// The same for a Viewer.
+    pub viewer: Option<&'a str>,
+}
+
+impl fmt::Display for Banner<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { proxy, issuer, upstream, state, .. } = self;
+        writeln!(f, "airside dev: for this machine only; keys and secrets last for this run\n")?;
+        writeln!(f, "  proxy     {proxy}")?;
+        writeln!(
+            f,
+            "  issuer    {issuer}  imitates Entra: tenant {TENANT_ID}, API {API_CLIENT_ID}"
+        )?;
+        writeln!(f, "  upstream  {upstream}")?;
+        writeln!(f, "  state     {}  for `airside token`\n", state.display())?;
+        writeln!(f, "Paste into another terminal:")?;
+        if let Some(role) = self.admin {
+            let token = self.token(&format!("--role {} --user alice", quoted(role)));
+            writeln!(f, "\n  # an admin: 200\n  curl -i {token} {proxy}/api/v2/dags")?;
+        }
+        if let Some(role) = self.viewer {
+            let token = self.token(&format!("--role {} --user victor", quoted(role)));
+            writeln!(
+                f,
+                "\n  # a viewer may read, but not write: 403 from Airflow\n  curl -i {token} \
+                 -H 'Content-Type: application/json' -d '{VARIABLE}' {proxy}/api/v2/variables"
+            )?;
+        }
+        let token = self.token("--user mallory");
+        writeln!(
+            f,
+            "\n  # a stranger, with a good token but no role: 403 role_missing\n  curl -i {token} \
+             {proxy}/api/v2/dags"
+        )?;
+        writeln!(f, "\n  # nobody: 401\n  curl -i {proxy}/api/v2/dags")
+    }
+}
+
+const VARIABLE: &str = r#"{"key": "greeting", "value": "hello"}"#;
+
+impl Banner<'_> {
+    /// The curl option that carries a fresh token.
+    fn token(&self, options: &str) -> String {
+        let program = quoted(&self.program.to_string_lossy());
+        let mut command = format!("{program} token {options}");
+        if !self.state_is_default {
+            command += " --state ";
+            command += &quoted(&self.state.to_string_lossy());
+        }
+        format!("-H \"Authorization: Bearer $({command})\"")
+    }
+}
+
+/// `word` as one word of a POSIX shell.
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:@%,=".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn banner<'a>() -> Banner<'a> {
+        Banner {
+            proxy: "http://127.0.0.1:8080",
+            issuer: "http://127.0.0.1:8082",
+            upstream: "built-in sample",
+            program: Path::new("/usr/bin/airside"),
+            state: Path::new("/run/user/1000/airside-dev.json"),
+            state_is_default: true,
+            admin: Some("Admin"),
+            viewer: Some("Viewer"),
+        }
+    }
+
+    #[test]
+    fn there_is_a_command_for_an_admin_a_viewer_a_stranger_and_nobody() {
+        let text = banner().to_string();
+        let commands: Vec<&str> = text.lines().filter(|line| line.contains("curl -i")).collect();
+        assert_eq!(
+            commands,
+            [
+                r#"  curl -i -H "Authorization: Bearer $(/usr/bin/airside token --role Admin --user alice)" http://127.0.0.1:8080/api/v2/dags"#,
+                r#"  curl -i -H "Authorization: Bearer $(/usr/bin/airside token --role Viewer --user victor)" -H 'Content-Type: application/json' -d '{"key": "greeting", "value": "hello"}' http://127.0.0.1:8080/api/v2/variables"#,
+                r#"  curl -i -H "Authorization: Bearer $(/usr/bin/airside token --user mallory)" http://127.0.0.1:8080/api/v2/dags"#,
+                "  curl -i http://127.0.0.1:8080/api/v2/dags",
+            ]
+        );
+    }
+
+    #[test]
+    fn odd_paths_and_roles_survive_the_shell() {
+        let banner = Banner {
+            program: Path::new("/home/o'brien/my airside"),
+            state: Path::new("/tmp/a b.json"),
+            state_is_default: false,
+            admin: Some("Airflow Admins"),
+            viewer: None,
+            ..banner()
+        };
+        let text = banner.to_string();
+        assert!(text.contains(
+            r"$('/home/o'\''brien/my airside' token --role 'Airflow Admins' --user alice --state '/tmp/a b.json')"
+        ));
+        assert!(!text.contains("victor"), "no role of the map makes a viewer");
+    }
+}

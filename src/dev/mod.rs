@@ -1,0 +1,28 @@
+//! `airside dev` and `airside token`: a whole deployment on loopback, with an issuer that
+//! imitates Entra. Compiled in by the cargo feature `dev`; the image is built without it.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | [`issuer`] | the embedded issuer: Entra's URLs over keys made for this run |
+//! | `grant` | its token endpoint: the client credentials grant, and Entra's errors |
+//! | [`mint`] | what a token says: claim sets of v1.0 and v2.0, users and applications |
+//! | `key` | a signing key and its public half as Entra publishes it |
+//! | [`sample`] | the upstream that stands in for Airflow |
+//! | [`child`] | the upstream that `dev` starts: `-- airflow standalone` |
+//! | [`serve`](mod@serve) | HTTP for the two above that answer by themselves |
+//! | [`state`] | the private file through which `token` finds `dev` |
+//! | [`client`] | how `token` asks for a token |
+//! | [`banner`] | what `dev` prints |
+//! | [`loopback`] | which names mean this machine |
+
+pub mod banner;
+pub mod child;
+pub mod client;
+mod grant;
+pub mod issuer;
+mod key;
+pub mod loopback;
+pub mod mint;
+pub mod sample;
+pub mod serve;
+pub mod state;
