@@ -1,6 +1,10 @@
 //! The command line: one file per command.
 
+#[cfg(feature = "dev")]
+pub mod dev;
 pub mod serve;
+#[cfg(feature = "dev")]
+pub mod token;
 
 use std::process::ExitCode;
 
@@ -23,12 +27,21 @@ enum Command {
         #[command(flatten)]
         overrides: Overrides,
     },
+    /// Try it out on this machine, with an issuer that imitates Entra.
+    #[cfg(feature = "dev")]
+    Dev(dev::DevArgs),
+    /// Print a token from the running `airside dev`.
+    #[cfg(feature = "dev")]
+    Token(token::TokenArgs),
 }
 
 /// The exit codes of every command.
 pub mod exit {
     /// Something failed at run time.
     pub const FAILED: u8 = 1;
+    /// The command line is wrong; clap uses the same.
+    #[cfg(feature = "dev")]
+    pub const USAGE: u8 = 2;
     /// The configuration is wrong (`EX_CONFIG` of sysexits.h).
     pub const CONFIG: u8 = 78;
 }
@@ -40,5 +53,16 @@ pub fn run() -> ExitCode {
     let environment = Environment::of_process();
     match arguments.command {
         Command::Serve { overrides } => serve::run(&overrides, &environment),
+        #[cfg(feature = "dev")]
+        Command::Dev(args) => dev::run(&args, &environment),
+        #[cfg(feature = "dev")]
+        Command::Token(args) => token::run(args, &environment),
     }
+}
+
+/// Where `dev` and `token` meet when nobody says.
+#[cfg(feature = "dev")]
+fn default_state(environment: &Environment) -> std::path::PathBuf {
+    let runtime_dir = environment.get("XDG_RUNTIME_DIR").map(std::ffi::OsStr::new);
+    crate::dev::state::default_path(runtime_dir, &std::env::temp_dir())
 }
