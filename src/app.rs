@@ -22,7 +22,7 @@ use crate::jwks::refresh::keep_fresh;
 use crate::shutdown::{self, Signals, Trigger};
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::logging::Logging;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{InFlight, Metrics};
 
 /// A running airside.
 #[derive(Debug)]
@@ -86,6 +86,7 @@ impl App {
             gate: Arc::new(config.gate),
             upstream: config.upstream,
             limits: config.limits,
+            in_flight: InFlight::default(),
             log,
         };
         let mut handles = Vec::new();

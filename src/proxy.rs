@@ -37,7 +37,7 @@ pub struct Gate {
     pub sessions: bool,
     /// The largest token that is looked at, in bytes.
     pub token_bytes: usize,
-    /// How many requests one core serves at once.
+    /// How many requests all cores serve at once.
     pub in_flight: u64,
 }
 

@@ -115,7 +115,7 @@ impl Builder<'_, '_, '_> {
                 callers: Callers::new(verifier?, Directory::new(mappings)),
                 handoff: handoff?,
                 token_bytes: limits.token_bytes as usize,
-                in_flight: u64::from(limits.in_flight).div_ceil(threads.get() as u64),
+                in_flight: u64::from(limits.in_flight),
             },
             upstream: upstream?,
             limits: connection::Limits {

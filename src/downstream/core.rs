@@ -17,7 +17,7 @@ use crate::proxy::{Core, Gate};
 use crate::shutdown::Drain;
 use crate::telemetry::Recorder;
 use crate::telemetry::access::AccessLog;
-use crate::telemetry::metrics::CoreMetrics;
+use crate::telemetry::metrics::{CoreMetrics, InFlight};
 use crate::upstream::{self, Upstream};
 
 /// What every core is made of.
@@ -29,6 +29,8 @@ pub struct Blueprint {
     pub upstream: upstream::Settings,
     /// What a connection may take.
     pub limits: Limits,
+    /// What all cores serve together.
+    pub in_flight: InFlight,
     /// The access log, where it is on.
     pub log: Option<AccessLog>,
 }
@@ -70,7 +72,7 @@ pub fn start(
     drain: Drain,
 ) -> io::Result<(Handle, JoinHandle<()>)> {
     let (sockets, arriving) = unbounded_channel();
-    let metrics = Arc::new(CoreMetrics::default());
+    let metrics = Arc::new(CoreMetrics::new(blueprint.in_flight.clone()));
     let handle = Handle { sockets, metrics: Arc::clone(&metrics) };
     let run = move || {
         // A local runtime belongs to the thread that builds it.

@@ -24,7 +24,7 @@ use crate::route::Class;
 #[derive(Debug)]
 pub struct CoreMetrics {
     requests: Vec<AtomicU64>,
-    in_flight: AtomicU64,
+    in_flight: InFlight,
     connections: AtomicU64,
     unparsed: AtomicU64,
     total: Histogram,
@@ -32,11 +32,25 @@ pub struct CoreMetrics {
     upstream: Histogram,
 }
 
-impl Default for CoreMetrics {
-    fn default() -> Self {
+/// The requests being served by all cores together: the limit on them is one number.
+#[derive(Clone, Debug, Default)]
+pub struct InFlight(Arc<AtomicU64>);
+
+impl InFlight {
+    /// How many there are now.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+impl CoreMetrics {
+    /// Counters of a core that counts its requests in flight together with the others.
+    #[must_use]
+    pub fn new(in_flight: InFlight) -> Self {
         Self {
             requests: (0..Class::ALL.len() * Outcome::COUNT).map(|_| AtomicU64::new(0)).collect(),
-            in_flight: AtomicU64::new(0),
+            in_flight,
             connections: AtomicU64::new(0),
             unparsed: AtomicU64::new(0),
             total: Histogram::default(),
@@ -44,9 +58,7 @@ impl Default for CoreMetrics {
             upstream: Histogram::default(),
         }
     }
-}
 
-impl CoreMetrics {
     /// A connection was accepted.
     pub fn connection_opened(&self) {
         self.connections.fetch_add(1, Relaxed);
@@ -63,10 +75,10 @@ impl CoreMetrics {
         self.connections.load(Relaxed)
     }
 
-    /// How many requests are being served.
+    /// How many requests all cores serve.
     #[must_use]
     pub fn in_flight(&self) -> u64 {
-        self.in_flight.load(Relaxed)
+        self.in_flight.now()
     }
 
     /// A request head could not be parsed; the HTTP library answered it.
@@ -75,11 +87,11 @@ impl CoreMetrics {
     }
 
     pub(super) fn request_begins(&self) {
-        self.in_flight.fetch_add(1, Relaxed);
+        self.in_flight.0.fetch_add(1, Relaxed);
     }
 
     pub(super) fn request_ended(&self, exchange: &Exchange) {
-        self.in_flight.fetch_sub(1, Relaxed);
+        self.in_flight.0.fetch_sub(1, Relaxed);
         let index = exchange.class as usize * Outcome::COUNT + Outcome::of(exchange).index();
         if let Some(counter) = self.requests.get(index) {
             counter.fetch_add(1, Relaxed);
@@ -292,7 +304,7 @@ impl Collector for Sources {
             None,
             MetricType::Counter,
         )?)?;
-        let in_flight = self.sum(|core| &core.in_flight);
+        let in_flight = self.cores.first().map_or(0, |core| core.in_flight());
         Self::gauge(&mut encoder, "requests_in_flight", "Requests being served", in_flight)?;
         let connections = self.sum(|core| &core.connections);
         Self::gauge(&mut encoder, "connections", "Open client connections", connections)?;
@@ -318,7 +330,7 @@ mod tests {
 
     #[test]
     fn the_text_is_open_metrics() {
-        let core = Arc::new(CoreMetrics::default());
+        let core = Arc::new(CoreMetrics::new(InFlight::default()));
         core.verify.observe(Duration::from_micros(70));
         core.connection_opened();
         let text = Metrics::new(vec![core], Vec::new()).encode();
