@@ -1,0 +1,121 @@
+//! The admin listener: alive, ready, and counted.
+
+use serde_json::Value;
+
+use crate::support::entra::v2_app;
+use crate::support::expect::Verdicts;
+use crate::support::http::Request;
+use crate::support::keys::SigningKey;
+use crate::support::scene::Scene;
+
+#[test]
+fn health_answers_on_the_admin_listener_alone() {
+    let scene = Scene::start();
+    assert_eq!(scene.airside.ask_admin("/livez").status, 200);
+    let ready = scene.airside.ask_admin("/readyz");
+    assert_eq!(ready.status, 200);
+    let text = ready.json().to_string();
+    assert!(text.contains("entra") && text.contains("fresh"), "{text}");
+    for path in ["/nothing", "/livez/", "/livez/x", "/metrics/x", "/api/v2/version", "/airside/x"] {
+        assert_eq!(scene.airside.ask_admin(path).status, 404, "{path}");
+    }
+    assert!(scene.upstream.requests().is_empty(), "nothing of it is forwarded");
+}
+
+#[test]
+fn an_issuer_without_keys_shows_in_readiness() {
+    let scene = Scene::with(|config| config.set("/issuers/0/authority", "http://127.0.0.1:1"));
+    let ready = scene.airside.ask_admin("/readyz");
+    assert_eq!(ready.status, 200, "workers and the interface go on");
+    let text = ready.json().to_string();
+    assert!(text.contains("entra") && text.contains("none"), "{text}");
+}
+
+#[test]
+fn requests_are_counted_by_outcome_and_reason() {
+    let scene = Scene::start();
+    let before = metrics(&scene);
+    assert_eq!(scene.present(&v2_app().token()).status, 200);
+    for _ in 0..3 {
+        assert_eq!(scene.present(&v2_app().roles(&[]).token()).status, 403);
+    }
+    let mut header = SigningKey::shared().header();
+    header["kid"] = "canary-kid".into();
+    let unknown = SigningKey::shared().sign(&header, v2_app().value());
+    assert_eq!(scene.present(&unknown).status, 401);
+    let after = metrics(&scene);
+    let grown = |word: &str| total(&after, word) - total(&before, word);
+    let mut verdicts = Verdicts::default();
+    verdicts.check("role_missing", grown("role_missing") >= 3.0, &after);
+    verdicts.check("key_unknown", grown("key_unknown") >= 1.0, &after);
+    verdicts.check(
+        "histograms",
+        after.contains("_bucket{") && after.contains("le=\"+Inf\""),
+        &after,
+    );
+    for secret in ["canary-kid", "/api/v2/dags", "aaaaaaaa-0000-1111-2222-bbbbbbbbbbbb"] {
+        verdicts.check(secret, !after.contains(secret), "a label that a stranger chooses");
+    }
+}
+
+#[test]
+fn metrics_are_open_metrics() {
+    let scene = Scene::start();
+    assert_eq!(scene.present(&v2_app().token()).status, 200);
+    let answer = scene.airside.ask_admin("/metrics");
+    assert_eq!(answer.status, 200);
+    let kind = answer.header("content-type").unwrap();
+    assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
+    assert!(kind.contains("version=1.0.0"), "{kind}");
+    let text = answer.text();
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        assert!(series.starts_with("airside_"), "{line}");
+        assert!(value.parse::<f64>().is_ok(), "{line}");
+    }
+    let described = text.lines().filter(|line| line.starts_with("# HELP airside_")).count();
+    let typed = text.lines().filter(|line| line.starts_with("# TYPE airside_")).count();
+    assert!(described > 0 && described == typed, "{text}");
+}
+
+#[test]
+fn a_flood_of_strange_input_makes_no_new_series() {
+    let scene = Scene::start();
+    let stranger = |number: usize| {
+        let mut header = SigningKey::shared().header();
+        header["kid"] = format!("kid-{number}").into();
+        let claims = v2_app().with("sub", format!("sub-{number}"));
+        let token = SigningKey::shared().sign(&header, claims.value());
+        Request::new(&format!("METHOD{number}"), &format!("/api/v2/path-{number}")).bearer(&token)
+    };
+    scene.ask(&stranger(0));
+    scene.ask(&Request::get("/api/v2/dags"));
+    let before = metrics(&scene).lines().count();
+    for number in 1..30 {
+        scene.ask(&stranger(number));
+    }
+    assert_eq!(metrics(&scene).lines().count(), before);
+}
+
+#[test]
+fn the_admin_listener_reveals_no_secret() {
+    let scene = Scene::start();
+    assert_eq!(scene.present(&v2_app().token()).status, 200);
+    for path in ["/readyz", "/metrics", "/livez"] {
+        let text = scene.airside.ask_admin(path).text();
+        assert!(!text.contains("a secret of the tests"), "{text}");
+    }
+    let ready: Value = scene.airside.ask_admin("/readyz").json();
+    assert!(ready.is_object(), "{ready}");
+}
+
+fn metrics(scene: &Scene) -> String {
+    scene.airside.ask_admin("/metrics").text()
+}
+
+/// The sum of all counters whose line has the word in it.
+fn total(metrics: &str, word: &str) -> f64 {
+    let lines = metrics.lines().filter(|line| !line.starts_with('#') && line.contains(word));
+    lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+}

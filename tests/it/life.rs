@@ -1,0 +1,167 @@
+//! How the process starts, drains and ends.
+
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+use std::time::Duration;
+
+use crate::support::airside::Airside;
+use crate::support::config::Config;
+use crate::support::entra::v2_app;
+use crate::support::expect::assert_refused;
+use crate::support::http::{Connection, Request};
+use crate::support::issuer::Issuer;
+use crate::support::scene::Scene;
+use crate::support::upstream::{Answer, Upstream};
+use crate::support::wait::{DEADLINE, eventually};
+
+#[test]
+fn it_says_where_it_listens_and_listens_there() {
+    let scene = Scene::start();
+    assert_ne!(scene.airside.proxy, scene.airside.admin);
+    assert_eq!(scene.present(&v2_app().token()).status, 200);
+    assert_eq!(scene.airside.ask_admin("/livez").status, 200);
+}
+
+#[test]
+fn a_running_request_is_finished_before_the_end() {
+    let (upstream, release) = held_upstream();
+    let scene = Scene::of(Issuer::start(), upstream, |config| {
+        config.set("/drain/delay", "2s").set("/drain/timeout", "25s")
+    });
+    let token = v2_app().token();
+    let (proxy, admin) = (scene.airside.proxy, scene.airside.admin);
+    let held = thread::spawn({
+        let request = Request::get("/api/v2/held").bearer(&token);
+        move || request.send(proxy)
+    });
+    eventually("the request is under way", || scene.upstream.requests().first().map(|_| ()));
+    scene.airside.terminate();
+    eventually("no longer ready", || {
+        (Request::get("/readyz").try_send(admin).ok()?.status == 503).then_some(())
+    });
+    // While the load balancers have not yet heard of it, it serves as before.
+    assert_eq!(scene.present(&token).status, 200);
+    assert_eq!(scene.airside.ask_admin("/livez").status, 200);
+    wait_until_closed(proxy);
+    release.send(()).unwrap();
+    let answer = held.join().unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let ended = scene.airside.ended_within(DEADLINE);
+    assert_eq!(ended.code, Some(0), "{}", ended.log());
+}
+
+#[test]
+fn an_answer_that_streams_is_finished_before_the_end() {
+    let (go_on, gate) = mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let upstream = Upstream::scripted(move |mut reader| {
+        use std::io::Write as _;
+        let Ok(head) = reader.head() else { return };
+        if !head.first.contains("/api/v2/dags") {
+            return;
+        }
+        let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n";
+        reader.stream.write_all(head).unwrap();
+        gate.lock().unwrap().recv_timeout(DEADLINE).unwrap();
+        reader.stream.write_all(b"4\r\nlast\r\n0\r\n\r\n").unwrap();
+    });
+    let scene = Scene::of(Issuer::start(), upstream, |config| config);
+    let mut connection = Connection::open(scene.airside.proxy);
+    let request = Request::get("/api/v2/dags").bearer(&v2_app().token());
+    connection.send(&request.bytes(scene.airside.proxy)).unwrap();
+    connection.head().unwrap();
+    assert_eq!(connection.chunk().unwrap(), b"first");
+    scene.airside.terminate();
+    let proxy = scene.airside.proxy;
+    wait_until_closed(proxy);
+    go_on.send(()).unwrap();
+    assert_eq!(connection.chunk().unwrap(), b"last");
+    assert!(connection.chunk().unwrap().is_empty());
+    assert_eq!(scene.airside.ended_within(DEADLINE).code, Some(0));
+}
+
+#[test]
+fn idle_connections_do_not_delay_the_end() {
+    let scene = Scene::with(|config| config.set("/drain/timeout", "10m"));
+    let mut used = Connection::open(scene.airside.proxy);
+    assert_eq!(used.ask(&Request::get("/api/v2/dags").bearer(&v2_app().token())).status, 200);
+    let _unused = Connection::open(scene.airside.proxy);
+    scene.airside.terminate();
+    assert_eq!(scene.airside.ended_within(DEADLINE).code, Some(0));
+}
+
+#[test]
+fn the_end_comes_even_when_a_request_does_not() {
+    let (upstream, _release) = held_upstream();
+    let scene = Scene::of(Issuer::start(), upstream, |config| config.set("/drain/timeout", "1s"));
+    let proxy = scene.airside.proxy;
+    let held = thread::spawn(move || {
+        Request::get("/api/v2/held").bearer(&v2_app().token()).try_send(proxy)
+    });
+    eventually("the request is under way", || scene.upstream.requests().first().map(|_| ()));
+    scene.airside.terminate();
+    scene.airside.ended_within(DEADLINE);
+    drop(held.join().unwrap());
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let (upstream, _release) = held_upstream();
+    let scene = Scene::of(Issuer::start(), upstream, |config| {
+        config.set("/drain/delay", "5m").set("/drain/timeout", "5m")
+    });
+    let (proxy, admin) = (scene.airside.proxy, scene.airside.admin);
+    let held = thread::spawn(move || {
+        Request::get("/api/v2/held").bearer(&v2_app().token()).try_send(proxy)
+    });
+    eventually("the request is under way", || scene.upstream.requests().first().map(|_| ()));
+    scene.airside.terminate();
+    eventually("no longer ready", || {
+        (Request::get("/readyz").try_send(admin).ok()?.status == 503).then_some(())
+    });
+    scene.airside.terminate();
+    scene.airside.ended_within(Duration::from_secs(20));
+    drop(held.join().unwrap());
+}
+
+#[test]
+fn a_port_in_use_ends_it_with_an_error() {
+    let taken = Upstream::start();
+    for pointer in ["/listen", "/admin/listen"] {
+        let config = Config::new("http://127.0.0.1:1", &taken.url())
+            .set(pointer, taken.address().to_string());
+        let ended = Airside::fails(&config);
+        assert_eq!(ended.code, Some(1), "{}", ended.log());
+        let port = taken.address().port().to_string();
+        assert!(ended.log().contains(&port), "{}", ended.log());
+    }
+}
+
+/// Waits until nobody is served any more who comes now: turned away, or told that it drains.
+fn wait_until_closed(proxy: SocketAddr) {
+    eventually("nobody is served any more", || {
+        match Request::get("/api/v2/version").try_send(proxy) {
+            Ok(answer) if answer.status == 503 => {
+                assert_refused(&answer, 503, "draining");
+                Some(())
+            }
+            Ok(_) => None,
+            Err(_) => Some(()),
+        }
+    });
+}
+
+/// Answers everything but `/api/v2/held`, which waits for the sender.
+fn held_upstream() -> (Upstream, Sender<()>) {
+    let (release, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let upstream = Upstream::answering(move |request| {
+        if request.target() == "/api/v2/held" {
+            let _released = held.lock().unwrap().recv_timeout(DEADLINE);
+        }
+        Answer::ok(&[])
+    });
+    (upstream, release)
+}

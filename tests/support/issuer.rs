@@ -1,0 +1,137 @@
+//! An identity provider's key endpoint on loopback, which can rotate, fail, hang and be down.
+
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+use super::http::Reader;
+use super::keys::SigningKey;
+use super::listener::Listener;
+
+pub(crate) struct Issuer {
+    listener: Listener,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    answer: Answer,
+    fetched: Vec<String>,
+}
+
+#[derive(Clone)]
+enum Answer {
+    Document(Vec<u8>),
+    Raw(String),
+    Silence,
+}
+
+impl Issuer {
+    /// Publishes the shared key.
+    pub(crate) fn start() -> Self {
+        let state = State { answer: Answer::Document(Vec::new()), fetched: Vec::new() };
+        let state = Arc::new(Mutex::new(state));
+        let listener = Listener::start({
+            let state = Arc::clone(&state);
+            move |stream| serve(stream, &state)
+        });
+        let issuer = Self { listener, state };
+        issuer.publish(&[SigningKey::shared().jwk()]);
+        issuer
+    }
+
+    /// One that is not there yet: `restart` brings it up.
+    pub(crate) fn down() -> Self {
+        let mut issuer = Self::start();
+        issuer.stop();
+        issuer
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.listener.address()
+    }
+
+    /// The `authority` of an entry whose keys come from here.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// Publishes these keys from now on.
+    pub(crate) fn publish(&self, keys: &[Value]) {
+        self.document(json!({"keys": keys}).to_string());
+    }
+
+    /// Publishes this text in the place of a key set.
+    pub(crate) fn document(&self, text: impl Into<Vec<u8>>) {
+        self.set(Answer::Document(text.into()));
+    }
+
+    /// Answers with this whole response.
+    pub(crate) fn answer(&self, response: &str) {
+        self.set(Answer::Raw(response.to_owned()));
+    }
+
+    pub(crate) fn fail(&self) {
+        self.answer(
+            "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        );
+    }
+
+    /// Takes requests and never answers them.
+    pub(crate) fn hang(&self) {
+        self.set(Answer::Silence);
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.listener.stop();
+    }
+
+    pub(crate) fn restart(&mut self) {
+        self.listener.restart();
+    }
+
+    /// How often keys were asked for.
+    pub(crate) fn fetches(&self) -> usize {
+        self.state.lock().unwrap().fetched.len()
+    }
+
+    /// The targets that were asked for.
+    pub(crate) fn fetched(&self) -> Vec<String> {
+        self.state.lock().unwrap().fetched.clone()
+    }
+
+    fn set(&self, answer: Answer) {
+        self.state.lock().unwrap().answer = answer;
+    }
+}
+
+fn serve(stream: TcpStream, state: &Mutex<State>) {
+    let mut reader = Reader::new(stream);
+    let Ok(head) = reader.head() else { return };
+    let target = head.first.split(' ').nth(1).unwrap_or_default().to_owned();
+    let answer = {
+        let mut state = state.lock().unwrap();
+        state.fetched.push(target.clone());
+        state.answer.clone()
+    };
+    let bytes = match answer {
+        Answer::Raw(response) => response.into_bytes(),
+        Answer::Document(body) if target.ends_with("/keys") => {
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                body.len()
+            );
+            [head.into_bytes(), body].concat()
+        }
+        Answer::Document(_) => {
+            b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec()
+        }
+        Answer::Silence => {
+            // Until the other side gives up, or this issuer is stopped.
+            let _ended = reader.head();
+            return;
+        }
+    };
+    let _gone = reader.stream.write_all(&bytes);
+}
