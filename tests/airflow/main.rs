@@ -1,1 +1,22 @@
-//! stub
+//! Promises about real Airflow: stock 3.3.2 behind the real executable, over loopback sockets.
+//!
+//! `make test-airflow` builds what is needed and runs these; without it they fail and say so.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that cannot go on ends here, with its reason"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod browser;
+mod callers;
+mod clients;
+mod execution;
+mod flight;
+mod programs;
+mod routes;
+mod stock;

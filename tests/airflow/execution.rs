@@ -1,0 +1,201 @@
+//! Workers under /execution/: their calls pass untouched, and Airflow alone judges them.
+
+use serde_json::{Value, json};
+
+use crate::flight::{Flight, assert_airflow_says, is_airflows, post, with_json};
+use crate::programs::{beside_the_tests, command, program, said};
+use crate::support::config::SECRET;
+use crate::support::entra::{now, v2_app};
+use crate::support::expect::assert_refused;
+use crate::support::http::Request;
+use crate::support::keys::hs512;
+
+/// A task instance that Airflow does not know.
+const TASK: &str = "01a200a6-add8-7fb6-b02e-123f4a563095";
+
+/// What Airflow's scheduler puts into the token of a task.
+fn task_claims(task: &str) -> Value {
+    json!({
+        "sub": task, "jti": "0123456789abcdef0123456789abcdef", "scope": "execution",
+        "aud": "urn:airflow.apache.org:task", "iat": now(), "nbf": now(), "exp": now() + 600,
+    })
+}
+
+fn signed(claims: &Value) -> String {
+    hs512(
+        SECRET.as_bytes(),
+        &json!({"alg": "HS512", "kid": "not-used", "typ": "JWT"}),
+        claims,
+    )
+}
+
+fn task_token() -> String {
+    signed(&task_claims(TASK))
+}
+
+fn set_variable(flight: &Flight, key: &str, value: &str) {
+    let body = json!({"key": key, "value": value});
+    let answer = flight.ask(&post("/api/v2/variables", &body).bearer(&v2_app().token()));
+    assert_eq!(answer.status, 201, "{}", answer.text());
+}
+
+#[test]
+fn a_task_gets_airflows_own_answers() {
+    let flight = Flight::start();
+    set_variable(&flight, "for/tasks", "some value");
+    let ask = |path: &str| flight.ask(&Request::get(path).bearer(&task_token()));
+    let found = ask("/execution/variables/for%2Ftasks");
+    assert_eq!(found.status, 200, "{}", found.text());
+    assert_eq!(
+        found.json(),
+        json!({"key": "for/tasks", "value": "some value"})
+    );
+    for (path, message) in [
+        (
+            "/execution/variables/missing",
+            "Variable with key 'missing' not found",
+        ),
+        (
+            "/execution/connections/missing",
+            "Connection with ID missing not found",
+        ),
+    ] {
+        let detail = json!({"reason": "not_found", "message": message});
+        assert_airflow_says(&ask(path), 404, &detail);
+    }
+    let beat = json!({"hostname": "worker", "pid": 1});
+    let beat = |task: &str| {
+        let path = format!("/execution/task-instances/{task}/heartbeat");
+        flight.ask(&with_json("PUT", &path, &beat).bearer(&task_token()))
+    };
+    let unknown = json!({"reason": "not_found", "message": "Task Instance not found"});
+    assert_airflow_says(&beat(TASK), 404, &unknown);
+    let other = beat("01a200a6-add8-7fb6-b02e-000000000000");
+    assert_airflow_says(
+        &other,
+        403,
+        &json!("Token subject does not match task instance ID"),
+    );
+}
+
+#[test]
+fn airflow_alone_refuses_who_is_not_a_task() {
+    let flight = Flight::start();
+    set_variable(&flight, "not for everybody", "some value");
+    let variable = Request::get("/execution/variables/not%20for%20everybody");
+    assert_airflow_says(&flight.ask(&variable), 401, &json!("Missing auth token"));
+    let expired = signed(&with(&[("exp", json!(now() - 3600))]));
+    for (who, token) in [
+        ("Entra", v2_app().token()),
+        ("Airflow's login", flight.airflow.login("admin")),
+        ("an expired task", expired),
+        ("nonsense", "worthless".to_owned()),
+    ] {
+        let answer = flight.ask(&variable.clone().bearer(&token));
+        assert_eq!(answer.text(), r#"{"detail":"Invalid auth token"}"#, "{who}");
+        assert_eq!(answer.status, 403, "{who}");
+    }
+    let cookie = format!("_token={}", flight.airflow.login("admin"));
+    let answer = flight.ask(&variable.cookie(&cookie));
+    assert_airflow_says(&answer, 401, &json!("Missing auth token"));
+}
+
+#[test]
+fn health_of_the_execution_api_is_airflows_to_tell() {
+    let flight = Flight::start();
+    let health = flight.ask(&Request::get("/execution/health"));
+    assert_eq!(health.status, 200, "{}", health.text());
+    assert_eq!(health.json(), json!({"status": "healthy"}));
+}
+
+#[test]
+fn the_token_of_a_task_does_not_open_the_api() {
+    let flight = Flight::start();
+    let dags = Request::get("/api/v2/dags");
+    // As Airflow makes it, with the role of an admin added, and without the scope that tells.
+    let with_role = signed(&with(&[("role", json!("admin"))]));
+    for token in [
+        task_token(),
+        with_role,
+        signed(&with(&[("scope", json!("workload"))])),
+    ] {
+        assert_refused(&flight.ask(&dags.clone().bearer(&token)), 401, "token_kind");
+    }
+    let mut claims = task_claims(TASK);
+    claims.as_object_mut().unwrap().remove("scope");
+    let answer = flight.ask(&dags.bearer(&signed(&claims)));
+    assert_refused(&answer, 401, "audience_mismatch");
+}
+
+#[test]
+fn a_renewed_token_and_the_version_of_the_api_reach_the_worker() {
+    let flight = Flight::start();
+    // Airflow renews a token that has little left of its life.
+    let old = signed(&with(&[("exp", json!(now() + 20))]));
+    let variable = Request::get("/execution/variables/missing");
+    let answer = flight.ask(
+        &variable
+            .header("Airflow-API-Version", "2025-04-11")
+            .bearer(&old),
+    );
+    assert_eq!(
+        answer.header("airflow-api-version"),
+        Some("2025-04-11"),
+        "{:?}",
+        answer.head
+    );
+    let new = answer
+        .header("refreshed-api-token")
+        .expect("a renewed token")
+        .to_owned();
+    let health = flight.ask(&Request::get("/execution/connections/missing").bearer(&new));
+    assert!(
+        health.status == 404 && is_airflows(&health),
+        "{}",
+        health.text()
+    );
+}
+
+#[test]
+fn airflows_own_worker_client_takes_a_task_from_start_to_success() {
+    let flight = Flight::start();
+    set_variable(&flight, "for the worker", "some value");
+    let op = v2_app().token();
+    let run = json!({"dag_run_id": "worked", "logical_date": null});
+    let started = flight.ask(&post("/api/v2/dags/demo/dagRuns", &run).bearer(&op));
+    assert_eq!(started.status, 200, "{}", started.text());
+    let tasks = || {
+        let path = "/api/v2/dags/demo/dagRuns/worked/taskInstances";
+        flight.ask(&Request::get(path).bearer(&op)).json()["task_instances"][0].clone()
+    };
+    let task = tasks()["id"]
+        .as_str()
+        .expect("the id of the task")
+        .to_owned();
+
+    let mut claims = task_claims(&task);
+    claims["scope"] = json!("workload");
+    let home = tempfile::tempdir().unwrap();
+    let worker = command(&program("server", "python"), home.path())
+        .arg(beside_the_tests("worker.py"))
+        .args([&flight.url(), &signed(&claims)])
+        .arg(flight.airflow.database())
+        .arg(&task)
+        .output()
+        .unwrap();
+    let seen: Value = serde_json::from_str(said(&worker).lines().last().unwrap()).unwrap();
+    assert_eq!(
+        seen,
+        json!({"renewed": true, "variable": "some value", "pushed": "42"})
+    );
+    assert_eq!(tasks()["state"], "success");
+}
+
+/// The usual claims of a task, some of them replaced.
+fn with(replaced: &[(&str, Value)]) -> Value {
+    let mut claims = task_claims(TASK);
+    for (name, value) in replaced {
+        claims[*name] = value.clone();
+    }
+    claims
+}

@@ -1,0 +1,206 @@
+//! The route table against Airflow itself: what airside lets through without a token is what
+//! Airflow gives to anybody, and nothing that needs a login is among it.
+
+use crate::flight::Flight;
+use crate::programs::{beside_the_tests, command, program, said};
+use crate::support::expect::Verdicts;
+use crate::support::http::{Request, Response};
+
+/// What Airflow tells everybody, data though it is.
+const OPEN: [&str; 2] = ["/api/v2/monitor/health", "/api/v2/version"];
+
+/// What is expected of airside for a request without a credential.
+enum Expected {
+    /// Airflow's own answer.
+    Through,
+    /// 401: it needs a token.
+    Closed,
+    /// An answer of airside's own.
+    Refused(u16, &'static str),
+}
+
+use Expected::{Closed, Refused, Through};
+
+/// A method and path of every kind that the route table tells apart.
+const TABLE: &[(&str, &str, Expected)] = &[
+    // Open, exactly as written.
+    ("GET", "/api/v2/monitor/health", Through),
+    ("GET", "/api/v2/version", Through),
+    ("HEAD", "/api/v2/version", Through),
+    ("GET", "/api/v2/version?x=1", Through),
+    ("GET", "/api/v2/version/", Closed),
+    ("GET", "/api/v2/%76ersion", Closed),
+    ("POST", "/api/v2/version", Closed),
+    // The shell: pages, their files, the way to the login and out.
+    ("GET", "/", Through),
+    ("HEAD", "/", Through),
+    ("GET", "/dags", Through),
+    (
+        "GET",
+        "/dags/demo/runs/manual__2026-01-01T00%3A00%3A00%2B00%3A00/tasks/x",
+        Through,
+    ),
+    ("GET", "/dags/a%2Fb", Through),
+    ("GET", "/login", Through),
+    ("GET", "/favicon.ico", Through),
+    ("GET", "/robots.txt", Through),
+    ("GET", "/metrics", Through),
+    ("GET", "/health", Through),
+    ("GET", "/plugins", Through),
+    ("GET", "/pluginsv2/x", Through),
+    ("GET", "/static/pin_32.png", Through),
+    ("HEAD", "/static/pin_32.png", Through),
+    ("GET", "/static/missing", Through),
+    ("GET", "/auth", Through),
+    ("GET", "/auth/", Through),
+    ("GET", "/auth/login", Through),
+    ("GET", "/auth/logout", Through),
+    ("GET", "/auth/static/pin_32.png", Through),
+    ("GET", "/auth/oauth-authorized/azure", Through),
+    ("GET", "/auth/tokens", Through),
+    ("GET", "/api/v2/auth/login", Through),
+    ("GET", "/api/v2/auth/logout", Through),
+    // Names that only look like closed ones: a page to Airflow, and no more.
+    ("GET", "/apis", Through),
+    ("GET", "/uix", Through),
+    ("GET", "/API/v2/dags", Through),
+    ("GET", "/x;/api/v2/dags", Through),
+    ("GET", "/api;x/v2/dags", Through),
+    // Workers: forwarded, and Airflow refuses.
+    ("GET", "/execution/health", Through),
+    ("GET", "/execution/variables/x", Through),
+    ("GET", "/execution/missing", Through),
+    ("GET", "/edge_worker/v1/health", Through),
+    // The doors for a password.
+    ("POST", "/auth/token", Through),
+    ("POST", "/auth/token/cli", Through),
+    ("POST", "/auth/login/", Through),
+    ("GET", "/auth/token", Closed),
+    ("GET", "/auth/token/login", Closed),
+    // Documentation.
+    ("GET", "/docs", Closed),
+    ("GET", "/redoc", Closed),
+    ("GET", "/openapi.json", Closed),
+    ("GET", "/auth/docs", Closed),
+    ("GET", "/auth/redoc", Closed),
+    ("GET", "/auth/openapi.json", Closed),
+    ("GET", "/execution/docs", Closed),
+    ("GET", "/execution/redoc", Closed),
+    ("GET", "/execution/openapi.json", Closed),
+    ("GET", "/execution/changelog", Closed),
+    // Protected: the API, the UI's own API, everything that is not a page being read.
+    ("GET", "/api", Closed),
+    ("GET", "/api/v2/dags", Closed),
+    ("GET", "/api/v2/missing", Closed),
+    ("GET", "/api/v1/dags", Closed),
+    ("GET", "/ui", Closed),
+    ("GET", "/ui/auth/me", Closed),
+    ("GET", "/ui/missing", Closed),
+    ("GET", "/auth/fab/v1/users", Closed),
+    ("POST", "/", Closed),
+    ("PUT", "/dags", Closed),
+    ("DELETE", "/static/pin_32.png", Closed),
+    ("POST", "/api/v2/auth/logout", Closed),
+    ("OPTIONS", "/", Closed),
+    ("OPTIONS", "/api/v2/dags", Closed),
+    // Other spellings of what is protected; Airflow takes them for the same.
+    ("GET", "/%61pi/v2/dags", Closed),
+    ("GET", "/api%2Fv2%2Fdags", Closed),
+    ("GET", "/api/v2/%64ags", Closed),
+    ("GET", "/ui/%61uth/me", Closed),
+    ("GET", "/ui%2Fauth%2Fme", Closed),
+    ("GET", "/%64ocs", Closed),
+    ("GET", "/openapi%2Ejson", Closed),
+    ("GET", "/execution%2Fvariables%2Fx", Closed),
+    // Paths that two readers read as two paths.
+    (
+        "GET",
+        "/dags/../api/v2/dags",
+        Refused(400, "path_ambiguous"),
+    ),
+    (
+        "GET",
+        "/dags/%2e%2e/api/v2/dags",
+        Refused(400, "path_ambiguous"),
+    ),
+    (
+        "GET",
+        "/static/..%2f..%2fapi/v2/dags",
+        Refused(400, "path_ambiguous"),
+    ),
+    ("GET", "//api/v2/dags", Refused(400, "path_ambiguous")),
+    ("GET", "/airside/missing", Refused(404, "not_found")),
+];
+
+/// Whether the answer holds what Airflow keeps: anything but a refusal, a redirect, a page or a
+/// file that belongs to a page.
+fn is_data(answer: &Response) -> bool {
+    let kind = answer.header("content-type").unwrap_or_default();
+    let of_pages = ["text/html", "text/javascript", "text/css", "image/"];
+    answer.status < 300 && !of_pages.iter().any(|of_page| kind.starts_with(of_page))
+}
+
+#[test]
+fn what_airside_lets_through_without_a_token_airflow_gives_to_anybody() {
+    let flight = Flight::start();
+    let mut verdicts = Verdicts::default();
+    for (method, path, expected) in TABLE {
+        let label = &format!("{method} {path}");
+        let request = Request::new(method, path);
+        let original = flight.ask_airflow(&request);
+        let answer = flight.ask(&request);
+        match expected {
+            Through => {
+                let same = (answer.status, &answer.body) == (original.status, &original.body);
+                let told = format!("{}, not Airflow's {}", answer.text(), original.text());
+                // The health of two moments differs in their times.
+                verdicts.check(label, same || path.ends_with("health"), told);
+                let told = OPEN.iter().any(|open| path.starts_with(open))
+                    || path.starts_with("/execution/health");
+                verdicts.check(label, told || !is_data(&original), original.text());
+            }
+            Closed => verdicts.refused(label, &answer, 401, &["credential_missing"]),
+            Refused(status, reason) => verdicts.refused(label, &answer, *status, &[reason]),
+        }
+    }
+}
+
+#[test]
+fn no_route_of_airflow_gives_data_without_a_login() {
+    let flight = Flight::start();
+    let mut verdicts = Verdicts::default();
+    let routes = routes();
+    assert!(
+        routes.len() > 150,
+        "Airflow has more routes than {}",
+        routes.len()
+    );
+    for (method, path) in routes {
+        let answer = flight.ask(&Request::new(&method, &path));
+        let open = OPEN.contains(&path.as_str());
+        verdicts.check(
+            &format!("{method} {path}"),
+            open || !is_data(&answer),
+            answer.text(),
+        );
+        if path.starts_with("/ui/") || path.starts_with("/api/v2/") {
+            let known = open || path.starts_with("/api/v2/auth/");
+            let closed = answer.header("content-type") == Some("application/problem+json");
+            verdicts.check(
+                &format!("{method} {path} is closed"),
+                known || closed,
+                answer.text(),
+            );
+        }
+    }
+}
+
+/// Every route that this Airflow has, as its own code lists them.
+fn routes() -> Vec<(String, String)> {
+    let home = tempfile::tempdir().unwrap();
+    let listed = command(&program("server", "python"), home.path())
+        .arg(beside_the_tests("routes.py"))
+        .output()
+        .unwrap();
+    serde_json::from_str(said(&listed).lines().last().unwrap()).unwrap()
+}

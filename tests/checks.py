@@ -1,0 +1,125 @@
+"""Runs every check of the project and ends with a table of what ran and what did not.
+
+Exits non-zero when a check failed, and with AIRSIDE_REQUIRE_ALL=1 also when one did not run.
+A check whose preparation failed does not run; nothing is skipped without a line saying so.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CLIPPY = ["cargo", "clippy", "--profile", "ci"]
+# One build for the unit, wire and Airflow tests.
+TESTS = ["cargo", "test", "--profile", "ci", "--no-fail-fast"]
+
+
+@dataclass
+class Line:
+    """One line of the table."""
+
+    check: str
+    outcome: str  # ok, FAILED or NOT RUN
+    note: str = ""
+    seconds: float | None = None
+
+
+def main() -> None:
+    lines = [
+        run("format", ["cargo", "fmt", "--check"], needs="rustfmt"),
+        run("lints", [*CLIPPY, "--all-targets", "--all-features", "--", "-D", "warnings"],
+            needs="clippy"),
+        run("lints without dev", [*CLIPPY, "--no-default-features", "--", "-D", "warnings"],
+            needs="clippy"),
+        run("set up Airflow", [sys.executable, "tests/airflow/setup.py"]),
+    ]
+    lines += tests(with_airflow=lines[-1].outcome == "ok")
+    show(lines)
+    outcomes = {line.outcome for line in lines}
+    everything = os.environ.get("AIRSIDE_REQUIRE_ALL") == "1"
+    sys.exit("FAILED" in outcomes or (everything and "NOT RUN" in outcomes))
+
+
+def run(check: str, command: list[str], needs: str | None = None) -> Line:
+    """One check that is one command; `needs` is a part of the Rust toolchain it may lack."""
+    if needs and quiet(["cargo", needs.replace("rustfmt", "fmt"), "--version"]) != 0:
+        return Line(check, "NOT RUN", f"{needs} is not installed")
+    announce(command)
+    started = time.monotonic()
+    code = subprocess.run(command, cwd=ROOT).returncode
+    outcome, note = ("ok", "") if code == 0 else ("FAILED", f"ended with {code}")
+    return Line(check, outcome, note, time.monotonic() - started)
+
+
+def quiet(command: list[str]) -> int:
+    return subprocess.run(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ).returncode
+
+
+# What cargo and the test harness say: which binary runs, how it ended, how long that took.
+BINARY = re.compile(r"^\s*(?:Running (?:unittests )?(\S+) \(|(Doc-tests) )")
+RESULT = re.compile(
+    r"^test result: (ok|FAILED)\. (\d+) passed; (\d+) failed; (\d+) ignored; .*"
+    r" (\d+) filtered out; finished in ([\d.]+)s"
+)
+
+
+def tests(with_airflow: bool) -> list[Line]:
+    """All test binaries in one run; a line for each, read from what it printed."""
+    command = TESTS + (["--features", "airflow-tests"] if with_airflow else [])
+    announce(command)
+    started = time.monotonic()
+    child = subprocess.Popen(
+        command, cwd=ROOT, text=True, errors="replace",
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )
+    lines, binary, tested = [], None, 0.0
+    for text in child.stdout:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        if found := BINARY.match(text):
+            # A binary that was announced and never told a result has crashed.
+            lines += [Line(binary, "FAILED", "ended without a result")] if binary else []
+            binary = found[1] or "examples in the documentation"
+        elif (found := RESULT.match(text)) and binary:
+            word, passed, failed, ignored, _, seconds = found.groups()
+            outcome = "ok" if word == "ok" else "FAILED"
+            note = f"{passed} passed" + (f", {failed} failed" if failed != "0" else "")
+            lines.append(Line(binary, outcome, note, float(seconds)))
+            if ignored != "0":
+                lines.append(Line(binary, "NOT RUN", f"{ignored} ignored"))
+            binary, tested = None, tested + float(seconds)
+    code = child.wait()
+    lines += [Line(binary, "FAILED", "ended without a result")] if binary else []
+    built = any(line.outcome != "NOT RUN" for line in lines)
+    if code != 0 and not any(line.outcome == "FAILED" for line in lines):
+        lines.append(Line("tests", "FAILED", f"cargo test ended with {code}"))
+    if built:
+        lines.insert(0, Line("build of the tests", "ok", "", time.monotonic() - started - tested))
+    if not any(line.check.startswith("tests/airflow/") for line in lines):
+        why = "the run ended before it" if with_airflow else "Airflow could not be set up"
+        lines.append(Line("tests/airflow/main.rs", "NOT RUN", why))
+    return lines
+
+
+def announce(command: list[str]) -> None:
+    print("\n$", *command, flush=True)
+
+
+def show(lines: list[Line]) -> None:
+    width = max(len(line.check) for line in lines)
+    print()
+    for line in lines:
+        seconds = "" if line.seconds is None else f"{line.seconds:.0f} s"
+        print(f"{line.check:<{width}}  {line.outcome:<7}  {seconds:>6}  {line.note}".rstrip())
+
+
+if __name__ == "__main__":
+    main()
