@@ -45,8 +45,8 @@ def main() -> None:
         installer = step("installer", made_from + INSTALLER, install_installer)
         server = step("server", [installer, *SERVER], install_server)
         step("clients", [installer, *CLIENTS], install_clients)
-        dags = [dag.name + dag.read_text() for dag in sorted((HERE / "dags").glob("*.py"))]
-        step("home", [server, *dags, *map(str, settings().items())], make_home)
+        sources = [Path(__file__), *sorted((HERE / "dags").glob("*.py"))]
+        step("home", [server, *(source.read_text() for source in sources)], make_home)
 
 
 def another_python() -> None:
