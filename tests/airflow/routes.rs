@@ -96,6 +96,8 @@ const TABLE: &[(&str, &str, Expected)] = &[
     ("GET", "/ui", Closed),
     ("GET", "/ui/auth/me", Closed),
     ("GET", "/ui/missing", Closed),
+    ("GET", "/execution", Closed),
+    ("GET", "/edge_worker", Closed),
     ("GET", "/auth/fab/v1/users", Closed),
     ("POST", "/", Closed),
     ("PUT", "/dags", Closed),

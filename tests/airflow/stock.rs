@@ -73,47 +73,31 @@ fn start() -> Result<Airflow, String> {
             ));
         }
     }
-    // Somebody else may take the free port before Airflow binds it, seconds later.
+    // Airflow binds its port seconds after it was found free, so somebody else may have it then.
     let in_use = |why: &String| why.contains("address already in use");
-    start_once().or_else(|why| if in_use(&why) { start_once() } else { Err(why) })
+    free_ports()
+        .take(3)
+        .map(start_at)
+        .find(|started| !started.as_ref().is_err_and(in_use))
+        .unwrap()
 }
 
-fn start_once() -> Result<Airflow, String> {
-    let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))
-        .unwrap()
-        .keep();
-    // The prepared database is one sealed file, so a plain copy of it is whole.
-    let database = home.join("airflow.db");
-    fs::copy(built().join("home/airflow.db"), &database).unwrap();
-    let passwords: Map<String, Value> = USERS
-        .iter()
-        .map(|&user| (user.to_owned(), password(user).into()))
-        .collect();
-    let passwords_file = home.join("passwords.json");
-    fs::write(&passwords_file, Value::Object(passwords).to_string()).unwrap();
+/// Free ports below those that the system gives to whoever asks for any.
+fn free_ports() -> impl Iterator<Item = SocketAddr> {
+    // Another run of these tests begins its search elsewhere.
+    let first = std::process::id() % 10_000;
+    (0..10_000)
+        .map(move |next| u16::try_from(20_000 + (first + next) % 10_000).unwrap())
+        .map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
+        .filter(|address| TcpListener::bind(address).is_ok())
+}
 
-    let address = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+fn start_at(address: SocketAddr) -> Result<Airflow, String> {
+    let home = home();
     let log = built().join("airflow.log");
     let mut keeper = command(&program("server", "python"), &home);
     keeper
-        .env(
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
-            format!("sqlite:///{}", database.display()),
-        )
-        .env("AIRFLOW__API_AUTH__JWT_SECRET", SECRET)
-        .env(
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS",
-            USERS.map(|user| format!("{user}:{user}")).join(","),
-        )
-        .env(
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE",
-            &passwords_file,
-        )
-        .env("AIRFLOW__CORE__DAGS_FOLDER", beside_the_tests("dags"))
-        .env("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+        .envs(settings(&home))
         .arg(beside_the_tests("keeper.py"))
         .args([&home, &log])
         .arg(program("server", "airflow"))
@@ -126,17 +110,57 @@ fn start_once() -> Result<Airflow, String> {
         ])
         .stdin(Stdio::piped());
     let keeper = keeper.spawn().unwrap();
-    let airflow = Airflow {
-        address,
-        home,
-        keeper,
-    };
-    answering(airflow, &log)
+    answering(
+        Airflow {
+            address,
+            home,
+            keeper,
+        },
+        &log,
+    )
+}
+
+/// A new home with the prepared database and the passwords of the users.
+fn home() -> PathBuf {
+    let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+        .unwrap()
+        .keep();
+    // The prepared database is one sealed file, so a plain copy of it is whole.
+    fs::copy(built().join("home/airflow.db"), home.join("airflow.db")).unwrap();
+    let of_user = |&user: &&str| (user.to_owned(), password(user).into());
+    let passwords: Map<String, Value> = USERS.iter().map(of_user).collect();
+    fs::write(
+        home.join("passwords.json"),
+        Value::Object(passwords).to_string(),
+    )
+    .unwrap();
+    home
+}
+
+/// What differs from Airflow's defaults: where things are, who there is, the known secret.
+fn settings(home: &Path) -> [(&'static str, String); 6] {
+    let database = home.join("airflow.db");
+    let passwords = home.join("passwords.json");
+    let dags = beside_the_tests("dags");
+    let users = USERS.map(|user| format!("{user}:{user}")).join(",");
+    [
+        (
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
+            format!("sqlite:///{}", database.display()),
+        ),
+        ("AIRFLOW__API_AUTH__JWT_SECRET", SECRET.to_owned()),
+        ("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", users),
+        (
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE",
+            passwords.display().to_string(),
+        ),
+        ("AIRFLOW__CORE__DAGS_FOLDER", dags.display().to_string()),
+        ("AIRFLOW__CORE__LOAD_EXAMPLES", "False".to_owned()),
+    ]
 }
 
 /// The same Airflow once it answers; why it never will, otherwise.
 fn answering(mut airflow: Airflow, log: &Path) -> Result<Airflow, String> {
-    let ready = Request::get("/api/v2/version");
     let started = Instant::now();
     while started.elapsed() < BOOT {
         if let Some(status) = airflow.keeper.try_wait().unwrap() {
@@ -145,12 +169,7 @@ fn answering(mut airflow: Airflow, log: &Path) -> Result<Airflow, String> {
                 "Airflow ended at its start ({status}) and said:\n{said}"
             ));
         }
-        // Refused until Airflow listens.
-        if TcpStream::connect(airflow.address).is_ok()
-            && ready
-                .try_send(airflow.address)
-                .is_ok_and(|answer| answer.status == 200)
-        {
+        if is_airflow(airflow.address) {
             return Ok(airflow);
         }
         thread::sleep(Duration::from_millis(50));
@@ -159,4 +178,13 @@ fn answering(mut airflow: Airflow, log: &Path) -> Result<Airflow, String> {
         "Airflow did not answer within {BOOT:?}; its log is {}",
         log.display()
     ))
+}
+
+/// Whether Airflow answers there, and not somebody else who took the port in the meantime.
+fn is_airflow(address: SocketAddr) -> bool {
+    // Connecting is refused until it listens.
+    TcpStream::connect(address).is_ok()
+        && Request::get("/api/v2/version")
+            .try_send(address)
+            .is_ok_and(|answer| answer.text().contains(r#""version":"3.3.2""#))
 }
