@@ -21,10 +21,7 @@ const PAGES: [&str; 8] = [
 ];
 
 fn log_in(flight: &Flight, user: &str, password: &str) -> Response {
-    flight.ask(&post(
-        "/auth/token",
-        &json!({"username": user, "password": password}),
-    ))
+    flight.ask(&post("/auth/token", &json!({"username": user, "password": password})))
 }
 
 /// The session cookie that Airflow's login page sets, gained through airside.
@@ -36,9 +33,7 @@ fn session(flight: &Flight, user: &str) -> String {
 
 fn is_page(answer: &Response) -> bool {
     answer.status == 200
-        && answer
-            .header("content-type")
-            .is_some_and(|kind| kind.starts_with("text/html"))
+        && answer.header("content-type").is_some_and(|kind| kind.starts_with("text/html"))
 }
 
 #[test]
@@ -49,11 +44,7 @@ fn pages_and_deep_links_load_without_a_token() {
         let answer = flight.ask(&Request::get(page));
         verdicts.check(page, is_page(&answer), answer.text());
         let original = flight.ask_airflow(&Request::get(page));
-        verdicts.check(
-            page,
-            answer.body == original.body,
-            "another page than Airflow's own",
-        );
+        verdicts.check(page, answer.body == original.body, "another page than Airflow's own");
     }
 }
 
@@ -67,10 +58,7 @@ fn the_files_that_the_pages_name_load() {
         assert!(html.contains(r#"<base href="/" />"#), "{html}");
         let named: Vec<&str> = html
             .split('"')
-            .filter_map(|word| {
-                word.strip_prefix("./")
-                    .filter(|file| file.contains("static/"))
-            })
+            .filter_map(|word| word.strip_prefix("./").filter(|file| file.contains("static/")))
             .collect();
         assert!(named.len() >= 2, "{page} names {named:?}");
         for file in named {
@@ -87,10 +75,7 @@ fn the_files_that_the_pages_name_load() {
 fn a_browser_is_led_to_the_login_and_back_to_where_it_was() {
     let flight = Flight::start();
     let start = flight.ask(&Request::get("/api/v2/auth/login"));
-    assert_eq!(
-        (start.status, start.header("location")),
-        (307, Some("/auth/login"))
-    );
+    assert_eq!((start.status, start.header("location")), (307, Some("/auth/login")));
     assert!(is_page(&flight.ask(&Request::get("/auth/login"))));
     // Airflow compares `next` with the Host it sees, which has to be the one the browser asked.
     let next = format!("{}/dags/demo", flight.url());
@@ -119,10 +104,7 @@ fn airflows_own_login_works_through_airside() {
 #[test]
 fn a_user_of_airflows_login_has_airflows_own_role() {
     let flight = Flight::start();
-    let variable = post(
-        "/api/v2/variables",
-        &json!({"key": "by-login", "value": "some value"}),
-    );
+    let variable = post("/api/v2/variables", &json!({"key": "by-login", "value": "some value"}));
     let viewer = flight.airflow.login("viewer");
     let refused = flight.ask(&variable.clone().bearer(&viewer));
     assert_airflow_says(&refused, 403, &json!("Forbidden"));
@@ -150,16 +132,11 @@ fn a_session_may_write_from_its_own_site_alone() {
     let cookie = session(&flight, "op");
     let own = flight.url();
     let write = |key: &str| {
-        post(
-            "/api/v2/variables",
-            &json!({"key": key, "value": "some value"}),
-        )
-        .cookie(&cookie)
+        post("/api/v2/variables", &json!({"key": key, "value": "some value"})).cookie(&cookie)
     };
-    for (key, name, value) in [
-        ("same-origin", "Sec-Fetch-Site", "same-origin"),
-        ("own-origin", "Origin", own.as_str()),
-    ] {
+    for (key, name, value) in
+        [("same-origin", "Sec-Fetch-Site", "same-origin"), ("own-origin", "Origin", own.as_str())]
+    {
         let answer = flight.ask(&write(key).header(name, value));
         assert_eq!(answer.status, 201, "{key}: {}", answer.text());
     }
@@ -183,11 +160,7 @@ fn airflow_judges_a_session_that_is_none() {
     assert_airflow_says(&answer, 403, &json!("Invalid JWT token"));
     // Airflow tells the browser to forget that cookie, which has to arrive.
     let original = flight.ask_airflow(&worthless);
-    assert!(
-        original
-            .header("set-cookie")
-            .is_some_and(|cookie| cookie.starts_with("_token="))
-    );
+    assert!(original.header("set-cookie").is_some_and(|cookie| cookie.starts_with("_token=")));
     assert_eq!(answer.header("set-cookie"), original.header("set-cookie"));
 }
 
@@ -198,10 +171,7 @@ fn logging_out_with_a_bearer_revokes_it() {
     let me = Request::get("/ui/auth/me").bearer(&token);
     assert_eq!(flight.ask(&me).status, 200);
     let out = flight.ask(&Request::get("/api/v2/auth/logout").bearer(&token));
-    assert_eq!(
-        (out.status, out.header("location")),
-        (307, Some("/auth/login"))
-    );
+    assert_eq!((out.status, out.header("location")), (307, Some("/auth/login")));
     assert_airflow_says(&flight.ask(&me), 403, &json!("Invalid JWT token"));
 }
 
@@ -212,15 +182,9 @@ fn logging_out_of_a_session_ends_it() {
     let me = Request::get("/ui/auth/me").cookie(&cookie);
     assert_eq!(flight.ask(&me).status, 200);
     let out = flight.ask(&Request::get("/api/v2/auth/logout").cookie(&cookie));
-    assert_eq!(
-        (out.status, out.header("location")),
-        (307, Some("/auth/login"))
-    );
+    assert_eq!((out.status, out.header("location")), (307, Some("/auth/login")));
     let forgotten = out.header("set-cookie").unwrap_or_default();
-    assert!(
-        forgotten.starts_with("_token=\"\"") && forgotten.contains("Max-Age=0"),
-        "{forgotten}"
-    );
+    assert!(forgotten.starts_with("_token=\"\"") && forgotten.contains("Max-Age=0"), "{forgotten}");
     assert_airflow_says(&flight.ask(&me), 403, &json!("Invalid JWT token"));
 }
 
@@ -228,12 +192,7 @@ fn logging_out_of_a_session_ends_it() {
 fn logging_out_leaves_an_entra_caller_as_it_was() {
     let flight = Flight::start();
     let token = v2_user().token();
-    assert_eq!(
-        flight
-            .ask(&Request::get("/api/v2/auth/logout").bearer(&token))
-            .status,
-        307
-    );
+    assert_eq!(flight.ask(&Request::get("/api/v2/auth/logout").bearer(&token)).status, 307);
     assert_eq!(flight.whoami(|request| request.bearer(&token)), USER);
 }
 
@@ -242,36 +201,20 @@ fn the_documentation_is_closed_until_somebody_has_come_in() {
     let flight = Flight::start();
     let cookie = session(&flight, "viewer");
     let mut verdicts = Verdicts::default();
-    for path in [
-        "/docs",
-        "/redoc",
-        "/openapi.json",
-        "/auth/docs",
-        "/auth/redoc",
-        "/auth/openapi.json",
-    ] {
+    for path in
+        ["/docs", "/redoc", "/openapi.json", "/auth/docs", "/auth/redoc", "/auth/openapi.json"]
+    {
         let nobody = flight.ask(&Request::get(path));
         verdicts.refused(path, &nobody, 401, &["credential_missing"]);
         for (who, request) in [
             ("with a session", Request::get(path).cookie(&cookie)),
-            (
-                "with a token",
-                Request::get(path).bearer(&v2_user().token()),
-            ),
+            ("with a token", Request::get(path).bearer(&v2_user().token())),
         ] {
             let answer = flight.ask(&request);
-            verdicts.check(
-                &format!("{path} {who}"),
-                answer.status == 200,
-                answer.text(),
-            );
+            verdicts.check(&format!("{path} {who}"), answer.status == 200, answer.text());
         }
     }
-    for path in [
-        "/execution/docs",
-        "/execution/redoc",
-        "/execution/changelog",
-    ] {
+    for path in ["/execution/docs", "/execution/redoc", "/execution/changelog"] {
         let nobody = flight.ask(&Request::get(path));
         verdicts.refused(path, &nobody, 401, &["credential_missing"]);
     }
@@ -282,15 +225,7 @@ fn a_method_that_a_page_does_not_know_is_refused_by_airflow_or_needs_a_token() {
     let flight = Flight::start();
     let head = flight.ask(&Request::new("HEAD", "/static/pin_32.png"));
     assert_eq!(head.status, 200);
-    assert_refused(
-        &flight.ask(&Request::post("/dags")),
-        401,
-        "credential_missing",
-    );
+    assert_refused(&flight.ask(&Request::post("/dags")), 401, "credential_missing");
     let answer = flight.ask(&Request::post("/dags").bearer(&v2_user().token()));
-    assert!(
-        answer.status == 405 && is_airflows(&answer),
-        "{}",
-        answer.text()
-    );
+    assert!(answer.status == 405 && is_airflows(&answer), "{}", answer.text());
 }

@@ -24,17 +24,11 @@ fn kinds() -> [(&'static str, Claims, &'static str); 4] {
 }
 
 fn variable(key: &str) -> Request {
-    post(
-        "/api/v2/variables",
-        &json!({"key": key, "value": "some value"}),
-    )
+    post("/api/v2/variables", &json!({"key": key, "value": "some value"}))
 }
 
 fn run(id: &str) -> Request {
-    post(
-        "/api/v2/dags/demo/dagRuns",
-        &json!({"dag_run_id": id, "logical_date": null}),
-    )
+    post("/api/v2/dags/demo/dagRuns", &json!({"dag_run_id": id, "logical_date": null}))
 }
 
 #[test]
@@ -52,11 +46,7 @@ fn app_only_and_delegated_tokens_of_both_versions_read_dags() {
 fn airflow_takes_the_caller_for_the_oid_of_the_token() {
     let flight = Flight::start();
     for (kind, claims, oid) in kinds() {
-        assert_eq!(
-            flight.whoami(|request| request.bearer(&claims.token())),
-            oid,
-            "{kind}"
-        );
+        assert_eq!(flight.whoami(|request| request.bearer(&claims.token())), oid, "{kind}");
     }
 }
 
@@ -85,9 +75,7 @@ fn an_op_writes() {
 #[test]
 fn the_highest_of_several_roles_counts() {
     let flight = Flight::start();
-    let token = v2_app()
-        .roles(&["Airflow.Viewer", "Airflow.Op", "Unheard.Of"])
-        .token();
+    let token = v2_app().roles(&["Airflow.Viewer", "Airflow.Op", "Unheard.Of"]).token();
     let answer = flight.ask(&variable("of-a-viewer-and-op").bearer(&token));
     assert_eq!(answer.status, 201, "{}", answer.text());
 }
@@ -111,14 +99,8 @@ fn a_token_without_a_role_that_counts_is_refused_before_airflow() {
         for (what, token) in [
             ("no roles", claims.clone().without("roles").token()),
             ("an empty list", claims.clone().roles(&[]).token()),
-            (
-                "an unmapped role",
-                claims.clone().roles(&["Unheard.Of"]).token(),
-            ),
-            (
-                "a mapped role in other case",
-                claims.clone().roles(&["airflow.op"]).token(),
-            ),
+            ("an unmapped role", claims.clone().roles(&["Unheard.Of"]).token()),
+            ("a mapped role in other case", claims.clone().roles(&["airflow.op"]).token()),
             ("Airflow's name of a role", claims.roles(&["Admin"]).token()),
         ] {
             for request in [Request::get("/api/v2/dags"), variable("of-nobody")] {
@@ -164,10 +146,7 @@ fn the_bearer_counts_and_not_the_session_cookie_beside_it() {
     assert_airflow_says(&answer, 403, &json!("Forbidden"));
 
     let own = flight.airflow.login("viewer");
-    assert_eq!(
-        flight.whoami(|request| request.bearer(&own).cookie(&admin)),
-        "viewer"
-    );
+    assert_eq!(flight.whoami(|request| request.bearer(&own).cookie(&admin)), "viewer");
 }
 
 #[test]
@@ -175,11 +154,9 @@ fn encoded_paths_reach_airflow_as_they_came() {
     let flight = Flight::start();
     let op = v2_app().token();
     // A slash in a key, an escape in a key that is not one, a plus and colons in the id of a run.
-    for (key, path) in [
-        ("folder/leaf", "folder%2Fleaf"),
-        ("a+b%2F c", "a%2Bb%252F%20c"),
-        ("ü", "%C3%BC"),
-    ] {
+    for (key, path) in
+        [("folder/leaf", "folder%2Fleaf"), ("a+b%2F c", "a%2Bb%252F%20c"), ("ü", "%C3%BC")]
+    {
         let made = flight.ask(&variable(key).bearer(&op));
         assert_eq!(made.status, 201, "{key}: {}", made.text());
         let read = flight.ask(&Request::get(&format!("/api/v2/variables/{path}")).bearer(&op));
@@ -197,17 +174,12 @@ fn encoded_paths_reach_airflow_as_they_came() {
 fn what_airflow_streams_arrives_line_by_line() {
     let flight = Flight::start();
     let token = v2_app().token();
-    assert_eq!(
-        flight.ask(&run("never-finished").bearer(&token)).status,
-        200
-    );
+    assert_eq!(flight.ask(&run("never-finished").bearer(&token)).status, 200);
     // No scheduler runs, so this answer has no end: each line has to come when it is written.
     let wait = Request::get("/api/v2/dags/demo/dagRuns/never-finished/wait?interval=1");
     let mut connection = Connection::open(flight.airside.proxy);
     connection.patience(Duration::from_secs(20));
-    connection
-        .send(&wait.bearer(&token).bytes(flight.airside.proxy))
-        .unwrap();
+    connection.send(&wait.bearer(&token).bytes(flight.airside.proxy)).unwrap();
     let head = connection.head().unwrap();
     assert!(head.first.contains(" 200 "), "{head:?}");
     let mut seen = String::new();
@@ -245,11 +217,7 @@ fn an_airflow_that_is_not_there_is_502() {
     // Port 1 of this machine: nothing listens there, and connecting is refused at once.
     let airside = Airside::start(&Config::new(&issuer.url(), "http://127.0.0.1:1"));
     let with_token = Request::get("/api/v2/dags").bearer(&v2_app().token());
-    for request in [
-        with_token,
-        Request::get("/"),
-        Request::get("/api/v2/version"),
-    ] {
+    for request in [with_token, Request::get("/"), Request::get("/api/v2/version")] {
         assert_refused(&airside.ask(&request), 502, "upstream_unavailable");
     }
 }

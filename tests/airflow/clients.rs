@@ -30,10 +30,7 @@ struct Airflowctl {
 
 impl Airflowctl {
     fn new(token: Option<String>) -> Self {
-        Self {
-            home: tempfile::tempdir().unwrap(),
-            token,
-        }
+        Self { home: tempfile::tempdir().unwrap(), token }
     }
 
     fn run(&self, args: &[&str]) -> Output {
@@ -86,13 +83,7 @@ fn the_python_client_is_told_why_it_is_refused() {
 fn airflowctl_works_with_an_entra_token() {
     let flight = Flight::start();
     let airflowctl = Airflowctl::new(Some(v2_app().token()));
-    said(&airflowctl.run(&[
-        "auth",
-        "login",
-        "--api-url",
-        &flight.url(),
-        "--skip-keyring",
-    ]));
+    said(&airflowctl.run(&["auth", "login", "--api-url", &flight.url(), "--skip-keyring"]));
     assert_eq!(airflowctl.dags(), json!(["demo"]));
     let version = said(&airflowctl.run(&["version", "--remote"]));
     assert!(version.contains("'version': '3.3.2'"), "{version}");

@@ -22,11 +22,7 @@ fn task_claims(task: &str) -> Value {
 }
 
 fn signed(claims: &Value) -> String {
-    hs512(
-        SECRET.as_bytes(),
-        &json!({"alg": "HS512", "kid": "not-used", "typ": "JWT"}),
-        claims,
-    )
+    hs512(SECRET.as_bytes(), &json!({"alg": "HS512", "kid": "not-used", "typ": "JWT"}), claims)
 }
 
 fn task_token() -> String {
@@ -46,19 +42,10 @@ fn a_task_gets_airflows_own_answers() {
     let ask = |path: &str| flight.ask(&Request::get(path).bearer(&task_token()));
     let found = ask("/execution/variables/for%2Ftasks");
     assert_eq!(found.status, 200, "{}", found.text());
-    assert_eq!(
-        found.json(),
-        json!({"key": "for/tasks", "value": "some value"})
-    );
+    assert_eq!(found.json(), json!({"key": "for/tasks", "value": "some value"}));
     for (path, message) in [
-        (
-            "/execution/variables/missing",
-            "Variable with key 'missing' not found",
-        ),
-        (
-            "/execution/connections/missing",
-            "Connection with ID missing not found",
-        ),
+        ("/execution/variables/missing", "Variable with key 'missing' not found"),
+        ("/execution/connections/missing", "Connection with ID missing not found"),
     ] {
         let detail = json!({"reason": "not_found", "message": message});
         assert_airflow_says(&ask(path), 404, &detail);
@@ -71,11 +58,7 @@ fn a_task_gets_airflows_own_answers() {
     let unknown = json!({"reason": "not_found", "message": "Task Instance not found"});
     assert_airflow_says(&beat(TASK), 404, &unknown);
     let other = beat("01a200a6-add8-7fb6-b02e-000000000000");
-    assert_airflow_says(
-        &other,
-        403,
-        &json!("Token subject does not match task instance ID"),
-    );
+    assert_airflow_says(&other, 403, &json!("Token subject does not match task instance ID"));
 }
 
 #[test]
@@ -114,11 +97,7 @@ fn the_token_of_a_task_does_not_open_the_api() {
     let dags = Request::get("/api/v2/dags");
     // As Airflow makes it, with the role of an admin added, and without the scope that tells.
     let with_role = signed(&with(&[("role", json!("admin"))]));
-    for token in [
-        task_token(),
-        with_role,
-        signed(&with(&[("scope", json!("workload"))])),
-    ] {
+    for token in [task_token(), with_role, signed(&with(&[("scope", json!("workload"))]))] {
         assert_refused(&flight.ask(&dags.clone().bearer(&token)), 401, "token_kind");
     }
     let mut claims = task_claims(TASK);
@@ -133,27 +112,11 @@ fn a_renewed_token_and_the_version_of_the_api_reach_the_worker() {
     // Airflow renews a token that has little left of its life.
     let old = signed(&with(&[("exp", json!(now() + 20))]));
     let variable = Request::get("/execution/variables/missing");
-    let answer = flight.ask(
-        &variable
-            .header("Airflow-API-Version", "2025-04-11")
-            .bearer(&old),
-    );
-    assert_eq!(
-        answer.header("airflow-api-version"),
-        Some("2025-04-11"),
-        "{:?}",
-        answer.head
-    );
-    let new = answer
-        .header("refreshed-api-token")
-        .expect("a renewed token")
-        .to_owned();
+    let answer = flight.ask(&variable.header("Airflow-API-Version", "2025-04-11").bearer(&old));
+    assert_eq!(answer.header("airflow-api-version"), Some("2025-04-11"), "{:?}", answer.head);
+    let new = answer.header("refreshed-api-token").expect("a renewed token").to_owned();
     let health = flight.ask(&Request::get("/execution/connections/missing").bearer(&new));
-    assert!(
-        health.status == 404 && is_airflows(&health),
-        "{}",
-        health.text()
-    );
+    assert!(health.status == 404 && is_airflows(&health), "{}", health.text());
 }
 
 #[test]
@@ -168,10 +131,7 @@ fn airflows_own_worker_client_takes_a_task_from_start_to_success() {
         let path = "/api/v2/dags/demo/dagRuns/worked/taskInstances";
         flight.ask(&Request::get(path).bearer(&op)).json()["task_instances"][0].clone()
     };
-    let task = tasks()["id"]
-        .as_str()
-        .expect("the id of the task")
-        .to_owned();
+    let task = tasks()["id"].as_str().expect("the id of the task").to_owned();
 
     let mut claims = task_claims(&task);
     claims["scope"] = json!("workload");
@@ -184,10 +144,7 @@ fn airflows_own_worker_client_takes_a_task_from_start_to_success() {
         .output()
         .unwrap();
     let seen: Value = serde_json::from_str(said(&worker).lines().last().unwrap()).unwrap();
-    assert_eq!(
-        seen,
-        json!({"renewed": true, "variable": "some value", "pushed": "42"})
-    );
+    assert_eq!(seen, json!({"renewed": true, "variable": "some value", "pushed": "42"}));
     assert_eq!(tasks()["state"], "success");
 }
 

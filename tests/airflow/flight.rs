@@ -28,12 +28,7 @@ impl Flight {
         let airflow = airflow();
         let issuer = Issuer::start();
         let config = Config::new(&issuer.url(), &airflow.url());
-        Self {
-            airside: Airside::start(&config),
-            airflow,
-            _issuer: issuer,
-            _alone: alone,
-        }
+        Self { airside: Airside::start(&config), airflow, _issuer: issuer, _alone: alone }
     }
 
     /// Asks Airflow through airside.
@@ -66,9 +61,7 @@ pub(crate) fn post(target: &str, body: &Value) -> Request {
 
 /// A request of another method with a JSON body.
 pub(crate) fn with_json(method: &str, target: &str, body: &Value) -> Request {
-    Request::new(method, target)
-        .header("Content-Type", "application/json")
-        .body(body.to_string())
+    Request::new(method, target).header("Content-Type", "application/json").body(body.to_string())
 }
 
 /// Whether Airflow wrote this JSON answer; ours are problem+json.
@@ -79,11 +72,6 @@ pub(crate) fn is_airflows(answer: &Response) -> bool {
 /// Fails unless Airflow itself answered with this status and this `detail`.
 pub(crate) fn assert_airflow_says(answer: &Response, status: u16, detail: &Value) {
     assert_eq!(answer.status, status, "{}", answer.text());
-    assert!(
-        is_airflows(answer),
-        "not Airflow's: {:?} {}",
-        answer.head,
-        answer.text()
-    );
+    assert!(is_airflows(answer), "not Airflow's: {:?} {}", answer.head, answer.text());
     assert_eq!(&answer.json()["detail"], detail);
 }

@@ -10,9 +10,7 @@ pub(crate) fn program(environment: &str, name: &str) -> PathBuf {
 
 /// A file or folder that belongs to these tests.
 pub(crate) fn beside_the_tests(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/airflow")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/airflow").join(name)
 }
 
 /// A command whose environment is made here: what is set around the tests does not reach it.

@@ -42,10 +42,7 @@ impl Airflow {
         let body = json!({"username": user, "password": password(user)});
         let answer = post("/auth/token", &body).send(self.address);
         assert_eq!(answer.status, 201, "{}", answer.text());
-        answer.json()["access_token"]
-            .as_str()
-            .expect("a token")
-            .to_owned()
+        answer.json()["access_token"].as_str().expect("a token").to_owned()
     }
 }
 
@@ -68,18 +65,12 @@ fn start() -> Result<Airflow, String> {
         let stamp = built().join(step).with_extension("stamp");
         if !stamp.is_file() {
             let stamp = stamp.display();
-            return Err(format!(
-                "{stamp} is missing: `make test-airflow` builds and runs it all"
-            ));
+            return Err(format!("{stamp} is missing: `make test-airflow` builds and runs it all"));
         }
     }
     // Airflow binds its port seconds after it was found free, so somebody else may have it then.
     let in_use = |why: &String| why.contains("address already in use");
-    free_ports()
-        .take(3)
-        .map(start_at)
-        .find(|started| !started.as_ref().is_err_and(in_use))
-        .unwrap()
+    free_ports().take(3).map(start_at).find(|started| !started.as_ref().is_err_and(in_use)).unwrap()
 }
 
 /// Free ports below those that the system gives to whoever asks for any.
@@ -101,39 +92,20 @@ fn start_at(address: SocketAddr) -> Result<Airflow, String> {
         .arg(beside_the_tests("keeper.py"))
         .args([&home, &log])
         .arg(program("server", "airflow"))
-        .args([
-            "api-server",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            &address.port().to_string(),
-        ])
+        .args(["api-server", "--host", "127.0.0.1", "--port", &address.port().to_string()])
         .stdin(Stdio::piped());
     let keeper = keeper.spawn().unwrap();
-    answering(
-        Airflow {
-            address,
-            home,
-            keeper,
-        },
-        &log,
-    )
+    answering(Airflow { address, home, keeper }, &log)
 }
 
 /// A new home with the prepared database and the passwords of the users.
 fn home() -> PathBuf {
-    let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))
-        .unwrap()
-        .keep();
+    let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap().keep();
     // The prepared database is one sealed file, so a plain copy of it is whole.
     fs::copy(built().join("home/airflow.db"), home.join("airflow.db")).unwrap();
     let of_user = |&user: &&str| (user.to_owned(), password(user).into());
     let passwords: Map<String, Value> = USERS.iter().map(of_user).collect();
-    fs::write(
-        home.join("passwords.json"),
-        Value::Object(passwords).to_string(),
-    )
-    .unwrap();
+    fs::write(home.join("passwords.json"), Value::Object(passwords).to_string()).unwrap();
     home
 }
 
@@ -144,16 +116,10 @@ fn settings(home: &Path) -> [(&'static str, String); 6] {
     let dags = beside_the_tests("dags");
     let users = USERS.map(|user| format!("{user}:{user}")).join(",");
     [
-        (
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
-            format!("sqlite:///{}", database.display()),
-        ),
+        ("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", format!("sqlite:///{}", database.display())),
         ("AIRFLOW__API_AUTH__JWT_SECRET", SECRET.to_owned()),
         ("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", users),
-        (
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE",
-            passwords.display().to_string(),
-        ),
+        ("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE", passwords.display().to_string()),
         ("AIRFLOW__CORE__DAGS_FOLDER", dags.display().to_string()),
         ("AIRFLOW__CORE__LOAD_EXAMPLES", "False".to_owned()),
     ]
@@ -165,19 +131,14 @@ fn answering(mut airflow: Airflow, log: &Path) -> Result<Airflow, String> {
     while started.elapsed() < BOOT {
         if let Some(status) = airflow.keeper.try_wait().unwrap() {
             let said = fs::read_to_string(log).unwrap_or_default();
-            return Err(format!(
-                "Airflow ended at its start ({status}) and said:\n{said}"
-            ));
+            return Err(format!("Airflow ended at its start ({status}) and said:\n{said}"));
         }
         if is_airflow(airflow.address) {
             return Ok(airflow);
         }
         thread::sleep(Duration::from_millis(50));
     }
-    Err(format!(
-        "Airflow did not answer within {BOOT:?}; its log is {}",
-        log.display()
-    ))
+    Err(format!("Airflow did not answer within {BOOT:?}; its log is {}", log.display()))
 }
 
 /// Whether Airflow answers there, and not somebody else who took the port in the meantime.
