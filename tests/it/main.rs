@@ -12,6 +12,9 @@ mod support;
 
 mod admin;
 mod configuration;
+#[cfg(feature = "dev")]
+mod dev;
+mod examples;
 mod handoff;
 mod headers;
 mod identity;
