@@ -72,6 +72,29 @@ fn the_files_that_the_pages_name_load() {
 }
 
 #[test]
+fn compression_and_caching_are_between_the_browser_and_airflow() {
+    let flight = Flight::start();
+    let page = Request::get("/").header("Accept-Encoding", "gzip, deflate, br, zstd");
+    let file = Request::get("/static/pin_32.png");
+    let tag = flight.ask_airflow(&file).header("etag").expect("an ETag").to_owned();
+    for request in [
+        page,
+        Request::get("/openapi.json").header("Accept-Encoding", "gzip"),
+        file.clone().header("If-None-Match", &tag),
+        file.header("Range", "bytes=0-99"),
+    ] {
+        let request = request.cookie(&session(&flight, "viewer"));
+        let (answer, original) = (flight.ask(&request), flight.ask_airflow(&request));
+        assert_eq!(answer.status, original.status, "{request:?}");
+        // The ten bytes at the head of a gzip file hold the time of its making.
+        assert_eq!(answer.body.get(10..), original.body.get(10..), "{request:?}");
+        for name in ["content-encoding", "content-range", "etag", "last-modified", "vary"] {
+            assert_eq!(answer.header(name), original.header(name), "{request:?}");
+        }
+    }
+}
+
+#[test]
 fn a_browser_is_led_to_the_login_and_back_to_where_it_was() {
     let flight = Flight::start();
     let start = flight.ask(&Request::get("/api/v2/auth/login"));
