@@ -6,7 +6,8 @@ use percent_encoding::percent_decode_str;
 
 use crate::rejection::{Reason, Rejection};
 
-/// A path in its forms: raw and decoded, each as it is and without the base path.
+/// A path in its forms: raw to open by, decoded to close by, each as it is and without the base
+/// path. The decoded ones have no empty segments, which servers behind us may drop.
 #[derive(Debug)]
 pub(super) struct Path<'p> {
     raw: &'p str,
@@ -39,6 +40,7 @@ impl<'p> Path<'p> {
         if decoded.split(|byte| matches!(byte, b'/' | b'\\')).any(is_dot_segment) {
             return ambiguous("a dot segment");
         }
+        let decoded = without_empty_segments(decoded);
         let raw_inner = inner(raw.as_bytes(), base).and_then(|start| raw.get(start..));
         let inner_start = inner(&decoded, base);
         Ok(Self { raw, raw_inner, decoded, inner_start })
@@ -57,17 +59,18 @@ impl<'p> Path<'p> {
         begins(self.raw) || self.raw_inner.is_some_and(begins)
     }
 
-    /// Whether the decoded bytes are `root` or below it, empty segments aside: for closing.
+    /// Whether the decoded bytes are `root` or below it: for closing.
     pub(super) fn is_under(&self, root: &str) -> bool {
         self.decoded_forms().any(|path| {
-            let mut segments = segments(path);
-            self::segments(root.as_bytes()).all(|expected| segments.next() == Some(expected))
+            let rest = path.strip_prefix(root.as_bytes());
+            rest.is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
         })
     }
 
-    /// Whether the decoded bytes are `path`, empty segments aside: for closing.
+    /// Whether the decoded bytes are `path`, with or without a slash at its end: for closing.
     pub(super) fn reads_as(&self, path: &str) -> bool {
-        self.decoded_forms().any(|form| segments(form).eq(segments(path.as_bytes())))
+        let path = path.trim_end_matches('/').as_bytes();
+        self.decoded_forms().any(|form| form == path)
     }
 
     fn decoded_forms(&self) -> impl Iterator<Item = &[u8]> {
@@ -79,11 +82,22 @@ impl<'p> Path<'p> {
 /// Where the path inside `base` begins.
 fn inner(path: &[u8], base: &str) -> Option<usize> {
     let rest = path.strip_prefix(base.as_bytes()).filter(|_| !base.is_empty())?;
-    rest.starts_with(b"/").then_some(base.len())
+    matches!(rest, [] | [b'/', ..]).then_some(base.len())
 }
 
-fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    path.split(|byte| *byte == b'/').filter(|segment| !segment.is_empty())
+/// `/a//b/` becomes `/a/b`.
+fn without_empty_segments(path: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    let has_empty = path.windows(2).any(|pair| pair == b"//");
+    if !has_empty && (path.len() == 1 || !path.ends_with(b"/")) {
+        return path;
+    }
+    let segments = path.split(|byte| *byte == b'/').filter(|segment| !segment.is_empty());
+    let mut clean = Vec::with_capacity(path.len());
+    for segment in segments {
+        clean.push(b'/');
+        clean.extend_from_slice(segment);
+    }
+    clean.into()
 }
 
 fn is_dot_segment(segment: &[u8]) -> bool {
