@@ -40,7 +40,10 @@ struct Stream {
     connection: Option<Connection>,
     progress: Option<Rc<Progress>>,
     idle_timeout: Duration,
-    last: Instant,
+    /// Since when the next byte is waited for.
+    waiting: Option<Instant>,
+    /// Nothing more comes. A chunked body only says so at its end.
+    whole: bool,
     alarm: Option<Pin<Box<Sleep>>>,
     told: Option<Arc<Principal>>,
 }
@@ -80,7 +83,8 @@ impl Answer {
             connection: Some(connection),
             progress,
             idle_timeout,
-            last: Instant::now(),
+            waiting: None,
+            whole: false,
             alarm: None,
             told,
         };
@@ -106,10 +110,14 @@ impl Answer {
 }
 
 impl Stream {
+    fn is_whole(&self) -> bool {
+        self.whole || self.incoming.is_end_stream()
+    }
+
     /// Gives the connection back as soon as nothing more will come over it.
     fn release_at_end(&mut self) {
         let sent = self.progress.as_ref().is_none_or(|progress| progress.ended().is_some());
-        if self.incoming.is_end_stream()
+        if self.is_whole()
             && sent
             && let Some(connection) = self.connection.take()
         {
@@ -132,9 +140,10 @@ impl Stream {
 
     /// Ready when no byte has passed either way for too long.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let waiting = *self.waiting.get_or_insert_with(Instant::now);
         loop {
-            let sent = self.progress.as_ref().map_or(self.last, |progress| progress.last());
-            let deadline = self.last.max(sent) + self.idle_timeout;
+            let sent = self.progress.as_ref().map_or(waiting, |progress| progress.last());
+            let deadline = waiting.max(sent) + self.idle_timeout;
             if deadline <= Instant::now() {
                 return Poll::Ready(());
             }
@@ -173,7 +182,7 @@ impl Body for Answer {
             ready!(stream.poll_silence(cx));
             return Poll::Ready(Some(Err(this.broke_off(Reason::UpstreamTimeout))));
         };
-        stream.last = Instant::now();
+        stream.waiting = None;
         match frame.map(|frame| frame.map(Frame::into_data)) {
             Some(Ok(Ok(data))) => {
                 let refused = stream.look_for_refusal(&data);
@@ -188,6 +197,7 @@ impl Body for Answer {
             }
             // Trailers are dropped; nothing follows them.
             Some(Ok(Err(_))) | None => {
+                stream.whole = true;
                 stream.release_at_end();
                 Poll::Ready(None)
             }
@@ -218,8 +228,11 @@ impl Drop for Answer {
     fn drop(&mut self) {
         if let Source::Upstream(stream) = &mut self.source {
             stream.release_at_end();
-            if let (Some(exchange), Some(progress)) = (&mut self.exchange, &stream.progress) {
-                exchange.received(progress.bytes());
+            if let Some(exchange) = &mut self.exchange {
+                exchange.received(stream.progress.as_ref().map_or(0, |progress| progress.bytes()));
+                if !stream.is_whole() {
+                    exchange.cut();
+                }
             }
         }
     }

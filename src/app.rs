@@ -101,7 +101,7 @@ impl App {
         let stage = Stage::default();
         let shown = Arc::new(Admin {
             health: Health::new(stage.clone(), stores.clone(), config.ready_needs_keys),
-            metrics: Metrics::new(metrics, stores),
+            metrics: Metrics::new(metrics, stores, logging.writer().error_counter()),
         });
         logging.listening("proxy", proxy.address);
         logging.listening("admin", admin.address);
@@ -158,7 +158,7 @@ impl App {
             }
             sleep(POLL).await;
         }
-        true
+        self.cores.into_iter().all(|core| core.join().is_ok())
     }
 }
 

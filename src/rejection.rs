@@ -46,6 +46,7 @@ pub enum Reason {
     CrossSite,
     NotFound,
     MethodRefused,
+    RequestTimeout,
     BodyTooLarge,
     HeadersTooLarge,
     UpstreamUnavailable,
@@ -58,7 +59,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of its discriminant.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::RequestMalformed,
         Self::PathAmbiguous,
         Self::CredentialAmbiguous,
@@ -89,6 +90,7 @@ impl Reason {
         Self::CrossSite,
         Self::NotFound,
         Self::MethodRefused,
+        Self::RequestTimeout,
         Self::BodyTooLarge,
         Self::HeadersTooLarge,
         Self::UpstreamUnavailable,
@@ -158,6 +160,7 @@ impl Reason {
             Self::CrossSite => (NO, "cross_site", "A request that changes something was sent from another site with the session of this browser."),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is nothing at this path."),
             Self::MethodRefused => (StatusCode::METHOD_NOT_ALLOWED, "method_refused", "CONNECT and TRACE are not served here."),
+            Self::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The request body stopped on its way."),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The request body is larger than allowed here."),
             Self::HeadersTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", "The request head is larger than allowed here: remove cookies or use a smaller token."),
             Self::UpstreamUnavailable => (GATEWAY, "upstream_unavailable", "Airflow cannot be reached: it may be starting or down."),

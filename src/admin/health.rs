@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use serde_json::{Map, Value, json};
 
-use crate::jwks::{Freshness, KeyStore};
+use crate::jwks::{Freshness, KeyStore, by_issuer};
 
 /// What readiness is made of.
 #[derive(Debug)]
@@ -58,22 +58,14 @@ impl Health {
     pub fn report(&self) -> (bool, Value) {
         let mut issuers = Map::new();
         let (mut attempted, mut usable) = (true, true);
-        for store in &self.keys {
-            let status = store.status();
+        for (issuer, status) in by_issuer(&self.keys) {
             attempted &= status.attempted;
             usable &= status.freshness != Freshness::None;
             let entry = json!({
                 "keys": name(status.freshness),
                 "age_seconds": status.age.map(|age| age.as_secs()),
             });
-            let earlier = issuers.get(store.issuer().as_ref());
-            let worse = |earlier: &Value| {
-                let earlier = earlier.get("keys").and_then(Value::as_str).unwrap_or_default();
-                rank(name(status.freshness)) > rank(earlier)
-            };
-            if earlier.is_none_or(worse) {
-                issuers.insert(store.issuer().to_string(), entry);
-            }
+            issuers.insert(issuer.to_string(), entry);
         }
         let stage = self.stage.name();
         let ready = stage == "serving" && attempted && (usable || !self.needs_keys);
@@ -87,8 +79,4 @@ const fn name(freshness: Freshness) -> &'static str {
         Freshness::Stale => "stale",
         Freshness::None => "none",
     }
-}
-
-fn rank(name: &str) -> usize {
-    ["fresh", "stale", "none"].iter().position(|known| *known == name).unwrap_or_default()
 }

@@ -106,7 +106,9 @@ pub fn run(args: &DevArgs, environment: &Environment) -> ExitCode {
 
 fn start(args: &DevArgs, environment: &Environment) -> Result<ExitCode, Box<dyn Error>> {
     let control = Builder::new_current_thread().enable_all().thread_name("airside").build()?;
-    control.block_on(dev(args, environment))
+    let ended = control.block_on(dev(args, environment));
+    control.shutdown_background();
+    ended
 }
 
 async fn dev(args: &DevArgs, environment: &Environment) -> Result<ExitCode, Box<dyn Error>> {

@@ -35,11 +35,14 @@ pub fn run(overrides: &Overrides, environment: &Environment) -> ExitCode {
 
 fn serve(config: Config, logging: &Logging) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let control = Builder::new_current_thread().enable_all().thread_name("airside").build()?;
-    control.block_on(async {
+    let ended = control.block_on(async {
         let mut signals = Signals::take_over()?;
         let app = App::start(config, logging).await?;
         signals.next().await;
         let finished = app.drain(&mut signals).await;
         Ok(if finished { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) })
-    })
+    });
+    // A look-up of a name that is still under way must not hold up the end.
+    control.shutdown_background();
+    ended
 }

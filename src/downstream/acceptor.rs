@@ -25,9 +25,9 @@ pub async fn accept(listener: TcpListener, cores: &[Handle], limit: u64) {
         let Some(core) = cores.iter().min_by_key(|core| core.connections()) else {
             return;
         };
-        if open < limit
-            && let Ok(socket) = socket.into_std()
-        {
+        if open >= limit {
+            core.metrics().connection_shed();
+        } else if let Ok(socket) = socket.into_std() {
             core.take(socket, address.ip());
         }
     }

@@ -10,7 +10,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tracing::debug;
 
 use super::head::{HeadTimer, Phase};
 use crate::proxy::{self, Core};
@@ -27,6 +26,9 @@ pub struct Limits {
     /// The largest head that gets an answer of ours; above twice of it hyper answers.
     pub header_bytes: usize,
 }
+
+/// hyper panics below it.
+const LEAST_BUFFER: usize = 8192;
 
 /// Serves the connection to its end.
 pub async fn serve(
@@ -53,6 +55,7 @@ pub async fn serve(
             .timer(TokioTimer::new())
             .header_read_timeout(limits.idle_timeout)
             .max_header_size(limits.header_bytes.saturating_mul(2))
+            .max_buf_size(limits.header_bytes.saturating_mul(2).max(LEAST_BUFFER))
             .serve_connection(io, service)
     );
     let ended = tokio::select! {
@@ -63,9 +66,6 @@ pub async fn serve(
         }
     };
     if let Err(error) = ended {
-        if error.is_parse() {
-            core.recorder.metrics.unparsed();
-        }
-        debug!(%error, client = %address, "connection ended");
+        core.recorder.connection_failed(&error, address);
     }
 }

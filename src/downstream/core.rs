@@ -5,12 +5,12 @@ use std::io;
 use std::net::{IpAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle};
 
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
-use tracing::error;
 
 use super::connection::{self, Limits};
 use crate::proxy::{Core, Gate};
@@ -74,16 +74,20 @@ pub fn start(
     let (sockets, arriving) = unbounded_channel();
     let metrics = Arc::new(CoreMetrics::new(blueprint.in_flight.clone()));
     let handle = Handle { sockets, metrics: Arc::clone(&metrics) };
+    let (report, built) = channel();
     let run = move || {
         // A local runtime belongs to the thread that builds it.
         let runtime =
             Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
-        match runtime {
-            Ok(runtime) => runtime.block_on(serve(number, blueprint, metrics, arriving, drain)),
-            Err(error) => error!(%error, "a core has no runtime"),
-        }
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => return drop(report.send(Err(error))),
+        };
+        drop(report.send(Ok(())));
+        runtime.block_on(serve(number, blueprint, metrics, arriving, drain));
     };
     let thread = thread::Builder::new().name(format!("airside-{number}")).spawn(run)?;
+    built.recv().map_err(io::Error::other)??;
     Ok((handle, thread))
 }
 
@@ -115,7 +119,8 @@ async fn serve(
             Some(_) = connections.join_next() => {}
         }
     }
-    connections.join_all().await;
+    // One that panicked is no reason to leave the others.
+    while connections.join_next().await.is_some() {}
 }
 
 /// Counts a connection as open for as long as it lives, also where its task panics.

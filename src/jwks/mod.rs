@@ -7,4 +7,4 @@ pub mod refresh;
 pub mod store;
 
 pub use document::{Algorithm, Key, KeySet};
-pub use store::{Freshness, KeyStamp, KeyStatus, KeyStore, Schedule};
+pub use store::{Freshness, KeyStamp, KeyStatus, KeyStore, Schedule, by_issuer};

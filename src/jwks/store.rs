@@ -84,8 +84,8 @@ pub struct KeyStatus {
     pub attempted: bool,
 }
 
-/// Whether keys can be used, and whether they are on schedule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether keys can be used, and whether they are on schedule; the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Freshness {
     /// On schedule.
     Fresh,
@@ -137,7 +137,10 @@ impl KeyStore {
         if let Some(verdict) = self.judge_now(kid, &judge) {
             return Ok(verdict);
         }
-        self.fetch_once().await;
+        // A fetch brings keys with a name: it cannot help a token that names none.
+        if kid.is_some() || self.usable().is_none() {
+            self.fetch_once().await;
+        }
         if let Some(verdict) = self.judge_now(kid, &judge) {
             return Ok(verdict);
         }
@@ -176,14 +179,6 @@ impl KeyStore {
         };
         let attempted = self.schedule.is_none() || *self.finished.borrow() > 0;
         KeyStatus { freshness, age, attempted }
-    }
-
-    /// Waits until the first attempt to get keys has ended.
-    pub async fn attempted(&self) {
-        if self.schedule.is_some() {
-            // The sender lives as long as `self`.
-            let _ = self.finished.subscribe().wait_for(|finished| *finished > 0).await;
-        }
     }
 
     /// For the refresher: waits until a request asks for a fetch.
@@ -269,6 +264,30 @@ impl KeyStore {
     fn fetches(&self) -> MutexGuard<'_, Fetches> {
         // Nothing is left half-done behind this lock.
         self.fetches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The worst of each issuer's key sets, in the order of the configuration.
+#[must_use]
+pub fn by_issuer(stores: &[Arc<KeyStore>]) -> Vec<(&Arc<str>, KeyStatus)> {
+    let mut issuers: Vec<(&Arc<str>, KeyStatus)> = Vec::new();
+    for store in stores {
+        let status = store.status();
+        match issuers.iter_mut().find(|(issuer, _)| *issuer == store.issuer()) {
+            Some((_, worst)) => *worst = worst.or_worse(status),
+            None => issuers.push((store.issuer(), status)),
+        }
+    }
+    issuers
+}
+
+impl KeyStatus {
+    fn or_worse(self, other: Self) -> Self {
+        Self {
+            freshness: self.freshness.max(other.freshness),
+            age: self.age.max(other.age),
+            attempted: self.attempted && other.attempted,
+        }
     }
 }
 

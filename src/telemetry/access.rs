@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use humantime::format_rfc3339_millis;
@@ -11,6 +12,8 @@ use tracing_appender::non_blocking::NonBlocking;
 use super::exchange::Exchange;
 use super::logging::Format;
 use crate::clock;
+use crate::rejection::Reason;
+use crate::route::Class;
 
 /// Writes access lines to the log's writer thread.
 #[derive(Clone, Debug)]
@@ -27,10 +30,25 @@ impl AccessLog {
     }
 
     pub(super) fn write(&self, exchange: &Exchange) {
+        self.line(|write| fields(exchange, write));
+    }
+
+    /// A line for a head that was no request.
+    pub(super) fn write_unparsed(&self, status: u16, client: IpAddr, why: &str) {
+        self.line(|write| {
+            write("status", Field::Number(u64::from(status)));
+            write("reason", Field::Plain(Reason::RequestMalformed.name()));
+            write("class", Field::Plain(Class::None.name()));
+            write("client", Field::Plain(&client.to_string()));
+            write("found", Field::Quoted(bounded(why)));
+        });
+    }
+
+    fn line(&self, fields: impl FnOnce(&mut dyn FnMut(&str, Field<'_>))) {
         let mut line = String::with_capacity(512);
         match self.format {
-            Format::Text => text(&mut line, exchange),
-            Format::Json => json(&mut line, exchange),
+            Format::Text => text(&mut line, fields),
+            Format::Json => json(&mut line, fields),
         }
         line.push('\n');
         // The writer drops and counts lines rather than block; it cannot fail otherwise.
@@ -48,7 +66,7 @@ enum Field<'a> {
 }
 
 /// The line's fields, in order: the one place that knows them.
-fn fields(exchange: &Exchange, mut write: impl FnMut(&str, Field<'_>)) {
+fn fields(exchange: &Exchange, write: &mut dyn FnMut(&str, Field<'_>)) {
     let principal = exchange.principal.as_deref();
     let status = exchange.status.map_or(CLIENT_GONE, |status| status.as_u16());
     let roles = principal.and_then(|p| p.roles_header()).and_then(|roles| roles.to_str().ok());
@@ -56,9 +74,9 @@ fn fields(exchange: &Exchange, mut write: impl FnMut(&str, Field<'_>)) {
     let plain = |text: Option<&'static str>| text.map_or(Field::Absent, Field::Plain);
     write("request_id", Field::Plain(exchange.request_id.to_str().unwrap_or_default()));
     write("method", Field::Plain(exchange.method.as_str()));
-    write("path", Field::Quoted(exchange.uri.path()));
+    write("path", Field::Quoted(bounded(exchange.uri.path())));
     write("status", Field::Number(u64::from(status)));
-    write("reason", plain(exchange.reason.map(crate::rejection::Reason::name)));
+    write("reason", plain(exchange.reason.map(Reason::name)));
     write("class", Field::Plain(exchange.class.name()));
     write("issuer", principal.map_or(Field::Absent, |p| Field::Quoted(p.issuer())));
     write("principal", principal.map_or(Field::Absent, |p| Field::Quoted(p.username())));
@@ -69,18 +87,28 @@ fn fields(exchange: &Exchange, mut write: impl FnMut(&str, Field<'_>)) {
     write("upstream_ms", millis(exchange.upstream));
     write("bytes_in", Field::Number(exchange.bytes_in));
     write("bytes_out", Field::Number(exchange.bytes_out));
-    if let Some(found) = &exchange.found {
-        write("found", Field::Quoted(found));
+    if exchange.cut {
+        write("cut", Field::Plain("true"));
     }
+    if let Some(found) = &exchange.found {
+        write("found", Field::Quoted(bounded(found)));
+    }
+}
+
+/// A stranger chooses how long paths and claims are; a line has room for so much of one.
+const MOST_OF_A_FIELD: usize = 1024;
+
+fn bounded(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(MOST_OF_A_FIELD)).unwrap_or(text)
 }
 
 /// The client went away before there was an answer: a number no answer has, known from nginx.
 const CLIENT_GONE: u16 = 499;
 
-fn text(line: &mut String, exchange: &Exchange) {
+fn text(line: &mut String, fields: impl FnOnce(&mut dyn FnMut(&str, Field<'_>))) {
     // Writing to a String cannot fail.
     let _ = write!(line, "{} access", format_rfc3339_millis(clock::wall()));
-    fields(exchange, |name, field| {
+    fields(&mut |name, field| {
         let _ = write!(line, " {name}=");
         let _ = match field {
             Field::Plain(text) => write!(line, "{text}"),
@@ -92,10 +120,10 @@ fn text(line: &mut String, exchange: &Exchange) {
     });
 }
 
-fn json(line: &mut String, exchange: &Exchange) {
+fn json(line: &mut String, fields: impl FnOnce(&mut dyn FnMut(&str, Field<'_>))) {
     let time = format_rfc3339_millis(clock::wall());
     let _ = write!(line, r#"{{"timestamp":"{time}","message":"access""#);
-    fields(exchange, |name, field| {
+    fields(&mut |name, field| {
         let _ = write!(line, r#","{name}":"#);
         let _ = match field {
             Field::Plain(text) | Field::Quoted(text) => {

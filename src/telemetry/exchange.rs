@@ -1,12 +1,15 @@
 //! The record of one request: it travels beside the request, each step fills in what it learns, and
 //! when the last byte is answered (or the client is gone) it is dropped, logged and counted.
 
+use std::error::Error as _;
+use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Method, StatusCode, Uri};
+use tracing::debug;
 
 use super::access::AccessLog;
 use super::metrics::CoreMetrics;
@@ -33,6 +36,7 @@ pub struct Exchange {
     pub(super) upstream: Option<Duration>,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
+    pub(super) cut: bool,
     _turn: Turn,
 }
 
@@ -43,6 +47,29 @@ pub struct Recorder {
     pub metrics: Arc<CoreMetrics>,
     /// The access log, where it is on.
     pub log: Option<AccessLog>,
+}
+
+impl Recorder {
+    /// A connection ended badly outside of any exchange: hyper answered a head that it could not
+    /// parse with a bare 400 or 431, or a head did not arrive in time.
+    pub fn connection_failed(&self, error: &hyper::Error, client: IpAddr) {
+        if error.is_parse() {
+            self.metrics.unparsed();
+            if let Some(log) = &self.log {
+                let status = if error.is_parse_too_large() { 431 } else { 400 };
+                log.write_unparsed(status, client, &error.to_string());
+            }
+        } else if is_late_head(error) {
+            self.metrics.late_head();
+        }
+        debug!(%error, %client, "connection ended");
+    }
+}
+
+/// Whether it is the time-out of `downstream::head`.
+fn is_late_head(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut)
 }
 
 impl Exchange {
@@ -73,6 +100,7 @@ impl Exchange {
             upstream: None,
             bytes_in: 0,
             bytes_out: 0,
+            cut: false,
             _turn: turn,
         }
     }
@@ -127,6 +155,11 @@ impl Exchange {
     /// Bytes of the request body that came in.
     pub const fn received(&mut self, bytes: u64) {
         self.bytes_in += bytes;
+    }
+
+    /// The answer did not go out whole.
+    pub const fn cut(&mut self) {
+        self.cut = true;
     }
 
     /// Bytes of the answer's body that went out.

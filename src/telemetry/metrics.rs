@@ -14,9 +14,10 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
+use tracing_appender::non_blocking::ErrorCounter;
 
 use super::exchange::Exchange;
-use crate::jwks::{Freshness, KeyStore};
+use crate::jwks::{Freshness, KeyStore, by_issuer};
 use crate::rejection::Reason;
 use crate::route::Class;
 
@@ -26,6 +27,8 @@ pub struct CoreMetrics {
     requests: Vec<AtomicU64>,
     in_flight: InFlight,
     connections: AtomicU64,
+    shed: AtomicU64,
+    late_heads: AtomicU64,
     unparsed: AtomicU64,
     total: Histogram,
     verify: Histogram,
@@ -52,6 +55,8 @@ impl CoreMetrics {
             requests: (0..Class::ALL.len() * Outcome::COUNT).map(|_| AtomicU64::new(0)).collect(),
             in_flight,
             connections: AtomicU64::new(0),
+            shed: AtomicU64::new(0),
+            late_heads: AtomicU64::new(0),
             unparsed: AtomicU64::new(0),
             total: Histogram::default(),
             verify: Histogram::default(),
@@ -79,6 +84,16 @@ impl CoreMetrics {
     #[must_use]
     pub fn in_flight(&self) -> u64 {
         self.in_flight.now()
+    }
+
+    /// A connection was closed at once because there are too many.
+    pub fn connection_shed(&self) {
+        self.shed.fetch_add(1, Relaxed);
+    }
+
+    /// A request head did not arrive in time.
+    pub fn late_head(&self) {
+        self.late_heads.fetch_add(1, Relaxed);
     }
 
     /// A request head could not be parsed; the HTTP library answered it.
@@ -111,7 +126,7 @@ impl CoreMetrics {
 enum Outcome {
     /// Airflow answered, with a status of this hundred.
     Forwarded(u8),
-    /// The client went away before an answer.
+    /// The client went away before the end of an answer.
     Abandoned,
     /// We refused, or the answer broke off.
     Refused(Reason),
@@ -124,6 +139,7 @@ impl Outcome {
     fn of(exchange: &Exchange) -> Self {
         match (exchange.reason, exchange.status) {
             (Some(reason), _) => Self::Refused(reason),
+            (None, _) if exchange.cut => Self::Abandoned,
             (None, None) => Self::Abandoned,
             (None, Some(status)) => {
                 Self::Forwarded(u8::try_from(status.as_u16() / 100).unwrap_or(5).clamp(1, 5))
@@ -191,11 +207,15 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// The metrics of these cores and key stores.
+    /// The metrics of these cores, key stores, and log.
     #[must_use]
-    pub fn new(cores: Vec<Arc<CoreMetrics>>, keys: Vec<Arc<KeyStore>>) -> Self {
+    pub fn new(
+        cores: Vec<Arc<CoreMetrics>>,
+        keys: Vec<Arc<KeyStore>>,
+        lost_lines: ErrorCounter,
+    ) -> Self {
         let mut registry = Registry::with_prefix("airside");
-        registry.register_collector(Box::new(Sources { cores, keys }));
+        registry.register_collector(Box::new(Sources { cores, keys, lost_lines }));
         Self { registry }
     }
 
@@ -213,6 +233,7 @@ impl Metrics {
 struct Sources {
     cores: Vec<Arc<CoreMetrics>>,
     keys: Vec<Arc<KeyStore>>,
+    lost_lines: ErrorCounter,
 }
 
 impl Sources {
@@ -240,6 +261,16 @@ impl Sources {
             }
         }
         Ok(())
+    }
+
+    fn counter(
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        count: u64,
+    ) -> fmt::Result {
+        let count = ConstCounter::new(count);
+        count.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)
     }
 
     fn gauge(
@@ -276,17 +307,18 @@ impl Sources {
         let help = "Age of the last good key set, by issuer";
         let mut ages =
             encoder.encode_descriptor("keys_age", help, Some(&Unit::Seconds), MetricType::Gauge)?;
-        for store in &self.keys {
-            if let Some(age) = store.status().age {
-                let labels = [("issuer", store.issuer().as_ref())];
+        let issuers = by_issuer(&self.keys);
+        for (issuer, status) in &issuers {
+            if let Some(age) = status.age {
+                let labels = [("issuer", issuer.as_ref())];
                 ConstGauge::new(age.as_secs_f64()).encode(ages.encode_family(&labels)?)?;
             }
         }
         let help = "Whether tokens of the issuer can be verified now, by issuer";
         let mut usable = encoder.encode_descriptor("keys_usable", help, None, MetricType::Gauge)?;
-        for store in &self.keys {
-            let labels = [("issuer", store.issuer().as_ref())];
-            let value = i64::from(store.status().freshness != Freshness::None);
+        for (issuer, status) in &issuers {
+            let labels = [("issuer", issuer.as_ref())];
+            let value = i64::from(status.freshness != Freshness::None);
             ConstGauge::new(value).encode(usable.encode_family(&labels)?)?;
         }
         Ok(())
@@ -296,14 +328,31 @@ impl Sources {
 impl Collector for Sources {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.requests(&mut encoder)?;
-        let unparsed = ConstCounter::new(self.sum(|core| &core.unparsed));
-        let help = "Request heads that could not be parsed as HTTP";
-        unparsed.encode(encoder.encode_descriptor(
-            "unparsed_requests",
-            help,
-            None,
-            MetricType::Counter,
-        )?)?;
+        let counters = [
+            (
+                "unparsed_requests",
+                "Request heads that could not be parsed as HTTP",
+                self.sum(|core| &core.unparsed),
+            ),
+            (
+                "late_request_heads",
+                "Connections closed because a request head did not arrive in time",
+                self.sum(|core| &core.late_heads),
+            ),
+            (
+                "shed_connections",
+                "Connections closed at once because there are too many",
+                self.sum(|core| &core.shed),
+            ),
+            (
+                "lost_log_lines",
+                "Log lines dropped because the log is not read fast enough",
+                self.lost_lines.dropped_lines() as u64,
+            ),
+        ];
+        for (name, help, count) in counters {
+            Self::counter(&mut encoder, name, help, count)?;
+        }
         let in_flight = self.cores.first().map_or(0, |core| core.in_flight());
         Self::gauge(&mut encoder, "requests_in_flight", "Requests being served", in_flight)?;
         let connections = self.sum(|core| &core.connections);
@@ -320,6 +369,8 @@ impl Collector for Sources {
 
 #[cfg(test)]
 mod tests {
+    use tracing_appender::non_blocking::NonBlocking;
+
     use super::*;
 
     #[test]
@@ -333,7 +384,8 @@ mod tests {
         let core = Arc::new(CoreMetrics::new(InFlight::default()));
         core.verify.observe(Duration::from_micros(70));
         core.connection_opened();
-        let text = Metrics::new(vec![core], Vec::new()).encode();
+        let (writer, _guard) = NonBlocking::new(std::io::sink());
+        let text = Metrics::new(vec![core], Vec::new(), writer.error_counter()).encode();
         for line in [
             "airside_connections 1",
             "airside_verify_duration_seconds_bucket{le=\"0.0001\"} 1",

@@ -101,12 +101,6 @@ impl Validity {
         }
         Ok(())
     }
-
-    /// When it ends, without leeway.
-    #[must_use]
-    pub const fn expires(&self) -> Timestamp {
-        self.expires
-    }
 }
 
 /// A string, or an array of strings; anything else is `None`.

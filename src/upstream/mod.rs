@@ -8,7 +8,8 @@ pub mod response;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::{Method, Response, Uri, Version};
+use http::header::TRANSFER_ENCODING;
+use http::{HeaderValue, Method, Response, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 use tokio::time::{Instant as TokioInstant, sleep_until};
 
@@ -65,8 +66,15 @@ impl Upstream {
         parts.version = Version::HTTP_11;
         let progress = (!body.is_end_stream()).then(Progress::begin);
         let body = RequestBody::new(body, progress.clone(), self.settings.body_bytes)?;
+        if progress.is_some() && body.size_hint().exact().is_none() {
+            // hyper would send a GET of unknown length without its body.
+            parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
         let request = http::Request::from_parts(parts, body);
-        let (response, connection) = self.exchange(request, progress.as_deref()).await?;
+        let answered = self.exchange(request, progress.as_deref()).await;
+        let (response, connection) = answered.inspect_err(|_| {
+            exchange.received(progress.as_ref().map_or(0, |progress| progress.bytes()));
+        })?;
         exchange.upstream_answered(begun);
         let response = response::clean(response, &bearer)?;
         let (parts, body) = response.into_parts();
@@ -75,8 +83,8 @@ impl Upstream {
         Ok(Response::from_parts(parts, answer))
     }
 
-    /// Sends on a pooled connection; once more on a fresh one where nothing was sent, or where
-    /// nothing of a repeatable request's answer came.
+    /// Sends on a pooled connection; once more on a fresh one where nothing was sent, or where a
+    /// repeatable request got no whole head of an answer.
     async fn exchange(
         &self,
         request: http::Request<RequestBody>,
@@ -89,7 +97,7 @@ impl Upstream {
                 Ok(answered) => return Ok(answered),
                 Err(SendError::Unsent(unsent)) => request = *unsent,
                 Err(SendError::Closed) if let Some(spare) = spare => request = spare,
-                Err(error) => return Err(self.rejection(error, progress)),
+                Err(error) => return Err(Self::rejection(error, progress)),
             }
         }
         let connection = self
@@ -98,7 +106,7 @@ impl Upstream {
             .await
             .map_err(|why| Rejection::found_that(Reason::UpstreamUnavailable, why))?;
         let answered = self.answered(connection, request, progress).await;
-        answered.map_err(|error| self.rejection(error, progress))
+        answered.map_err(|error| Self::rejection(error, progress))
     }
 
     async fn answered(
@@ -111,14 +119,14 @@ impl Upstream {
         let response = tokio::select! {
             biased;
             response = answer => response?,
-            () = self.overdue(progress) => return Err(SendError::Overdue),
+            overdue = self.overdue(progress) => return Err(SendError::Overdue(overdue)),
         };
         Ok((response, connection))
     }
 
-    /// Ends when Airflow has kept silent for too long: counted from the end of the request's body,
-    /// and while that is on its way, from its last byte.
-    async fn overdue(&self, progress: Option<&Progress>) {
+    /// Ends when Airflow has kept silent for too long, counted from the end of the request's body;
+    /// or the client, counted from the last byte of a body that has not ended.
+    async fn overdue(&self, progress: Option<&Progress>) -> Rejection {
         let begun = Instant::now();
         loop {
             let deadline = match progress.map(Progress::ended) {
@@ -127,7 +135,18 @@ impl Upstream {
                 Some(None) => progress.map_or(begun, Progress::last) + self.settings.idle_timeout,
             };
             if deadline <= Instant::now() {
-                return;
+                return match progress {
+                    Some(progress) if progress.ended().is_none() => {
+                        let span = self.settings.idle_timeout;
+                        let found = format!("no byte of the request body for {span:?}");
+                        Rejection::found_that(Reason::RequestTimeout, found)
+                    }
+                    _ => {
+                        let span = self.settings.response_header_timeout;
+                        let found = format!("no answer within {span:?}");
+                        Rejection::found_that(Reason::UpstreamTimeout, found)
+                    }
+                };
             }
             let wake = match progress {
                 // The body may end at any time and bring the deadline forward.
@@ -140,7 +159,7 @@ impl Upstream {
         }
     }
 
-    fn rejection(&self, error: SendError, progress: Option<&Progress>) -> Rejection {
+    fn rejection(error: SendError, progress: Option<&Progress>) -> Rejection {
         if let Some(rejection) = progress.and_then(Progress::fault) {
             return rejection;
         }
@@ -149,10 +168,7 @@ impl Upstream {
                 (Reason::UpstreamUnavailable, "the connection was closed before an answer".into())
             }
             SendError::Invalid(why) => (Reason::UpstreamInvalid, why),
-            SendError::Overdue => {
-                let span = self.settings.response_header_timeout;
-                (Reason::UpstreamTimeout, format!("no answer within {span:?}"))
-            }
+            SendError::Overdue(rejection) => return rejection,
         };
         Rejection::found_that(reason, found)
     }

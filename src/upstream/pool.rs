@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::body::RequestBody;
+use crate::rejection::Rejection;
 
 /// The idle connections of one core.
 pub struct Pool {
@@ -46,7 +47,7 @@ pub enum SendError {
     /// What came is not HTTP.
     Invalid(String),
     /// Nothing came in time.
-    Overdue,
+    Overdue(Rejection),
 }
 
 impl Pool {

@@ -1,8 +1,8 @@
 //! The admin listener: alive, ready, and counted.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::entra::v2_app;
+use crate::support::entra::{TENANT, v2_app};
 use crate::support::expect::Verdicts;
 use crate::support::http::Request;
 use crate::support::keys::SigningKey;
@@ -108,6 +108,17 @@ fn the_admin_listener_reveals_no_secret() {
     }
     let ready: Value = scene.airside.ask_admin("/readyz").json();
     assert!(ready.is_object(), "{ready}");
+}
+
+#[test]
+fn an_issuer_of_several_tenants_is_one_series() {
+    let other = "99998888-7777-6666-5555-444433332222";
+    let scene = Scene::with(|config| config.set("/issuers/0/tenant", json!([TENANT, other])));
+    let text = metrics(&scene);
+    for name in ["airside_keys_usable{", "airside_keys_age_seconds{"] {
+        let series = |line: &&str| line.starts_with(name) && line.contains("\"entra\"");
+        assert_eq!(text.lines().filter(series).count(), 1, "{name} in\n{text}");
+    }
 }
 
 fn metrics(scene: &Scene) -> String {

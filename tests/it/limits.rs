@@ -123,3 +123,16 @@ fn more_requests_than_may_be_in_flight_are_shed() {
     });
     eventually("there is room again", || (scene.present(&token).status == 200).then_some(()));
 }
+
+#[test]
+fn a_body_that_stops_on_its_way_is_the_clients_fault() {
+    let scene = Scene::with(|config| config.set("/upstream/idle_timeout", "300ms"));
+    let token = v2_app().token();
+    let mut connection = Connection::open(scene.airside.proxy);
+    let request = format!(
+        "POST /api/v2/variables HTTP/1.1\r\nHost: airflow\r\nAuthorization: Bearer {token}\r\n\
+         Content-Length: 5\r\n\r\nhe"
+    );
+    connection.send(request.as_bytes()).unwrap();
+    refusal(&connection.response_to("POST").unwrap(), 408, &["request_timeout"]).unwrap();
+}

@@ -186,3 +186,52 @@ fn piecewise_reader(arrived: Sender<Vec<u8>>) -> Upstream {
         let _gone = reader.stream.write_all(answer);
     })
 }
+
+#[test]
+fn a_connection_is_used_again_after_an_answer_of_unknown_length() {
+    let scene = Scene::answering(|_| {
+        Answer::Bytes(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+                .to_vec(),
+        )
+    });
+    let token = v2_app().token();
+    let mut connection = Connection::open(scene.airside.proxy);
+    for _ in 0..20 {
+        let answer = connection.ask(&Request::get("/api/v2/dags").bearer(&token));
+        assert_eq!((answer.status, answer.text().as_str()), (200, "hello"));
+    }
+    assert!(scene.upstream.connections() <= 3, "{} connections", scene.upstream.connections());
+}
+
+#[test]
+fn a_get_of_unknown_length_keeps_its_body() {
+    let scene = Scene::start();
+    let token = v2_app().token();
+    let mut connection = Connection::open(scene.airside.proxy);
+    let request = format!(
+        "GET /api/v2/dags HTTP/1.1\r\nHost: airflow\r\nAuthorization: Bearer {token}\r\n\
+         Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+    );
+    connection.send(request.as_bytes()).unwrap();
+    assert_eq!(connection.response_to("GET").unwrap().status, 200);
+    assert_eq!(scene.upstream.last().body, b"hello");
+}
+
+#[test]
+fn a_client_that_leaves_early_shows_in_the_log() {
+    let upstream = Upstream::scripted(|mut reader| {
+        let Ok(_) = reader.head() else { return };
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n";
+        let _gone = reader.stream.write_all(head);
+        let piece = [b'x'; 8192];
+        while reader.stream.write_all(&piece).is_ok() {}
+    });
+    let scene = Scene::of(Issuer::start(), upstream, |config| config);
+    let mut connection = Connection::open(scene.airside.proxy);
+    let request = Request::get("/api/v2/dags").bearer(&v2_app().token());
+    connection.send(&request.bytes(scene.airside.proxy)).unwrap();
+    connection.head().unwrap();
+    drop(connection);
+    scene.airside.line_with(&["access", "status=200", "cut=true"]);
+}
