@@ -23,6 +23,7 @@ use crate::token::jws::Parts;
 #[derive(Debug)]
 struct Caller {
     principal: Arc<Principal>,
+    without_role: Option<Arc<str>>,
     validity: Validity,
     keys: KeyStamp,
 }
@@ -31,6 +32,7 @@ struct Caller {
 #[derive(Clone, Debug)]
 pub struct Authenticated {
     principal: Arc<Principal>,
+    without_role: Option<Arc<str>>,
 }
 
 impl Authenticated {
@@ -38,6 +40,12 @@ impl Authenticated {
     #[must_use]
     pub const fn principal(&self) -> &Arc<Principal> {
         &self.principal
+    }
+
+    /// Why the caller has no role, for the log.
+    #[must_use]
+    pub fn without_role(&self) -> Option<&str> {
+        self.without_role.as_deref()
     }
 }
 
@@ -69,12 +77,12 @@ impl Callers {
         let name = fingerprint(token);
         if let Some(caller) = self.known.get(&name).filter(|caller| caller.keys.holds()) {
             caller.validity.check(now)?;
-            return Ok(Authenticated { principal: Arc::clone(&caller.principal) });
+            return Ok(caller.authenticated());
         }
         let caller = self.verify(token, now).await?;
-        let principal = Arc::clone(&caller.principal);
+        let authenticated = caller.authenticated();
         self.known.insert(name, Arc::new(caller));
-        Ok(Authenticated { principal })
+        Ok(authenticated)
     }
 
     /// Who presents this token, if Airflow issued it and it is valid at `now`. Costs nothing but a
@@ -93,8 +101,21 @@ impl Callers {
     async fn verify(&self, token: &BearerToken, now: Timestamp) -> Result<Caller, Rejection> {
         let parts = Parts::split(token.expose())?;
         let verified = self.verifier.verify(token, &parts, now).await?;
-        let principal = self.directory.identify(&verified)?;
-        Ok(Caller { principal, validity: verified.validity(), keys: verified.keys().clone() })
+        let identified = self.directory.identify(&verified)?;
+        Ok(Caller {
+            principal: identified.principal,
+            without_role: identified.without_role.map(Arc::from),
+            validity: verified.validity(),
+            keys: verified.keys().clone(),
+        })
+    }
+}
+
+impl Caller {
+    /// Only after its times have been judged.
+    fn authenticated(&self) -> Authenticated {
+        let principal = Arc::clone(&self.principal);
+        Authenticated { principal, without_role: self.without_role.clone() }
     }
 }
 

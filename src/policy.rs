@@ -6,8 +6,9 @@ use http::{HeaderMap, Method, Uri};
 use hyper::body::Incoming;
 
 use crate::caller::Authenticated;
+use crate::credential::has_session_cookie;
 use crate::rejection::{Reason, Rejection};
-use crate::route::ProtectedRoute;
+use crate::route::{Class, OpenRoute, ProtectedRoute};
 use crate::sanitize::Inbound;
 
 /// Policy said yes to this request of this caller.
@@ -46,10 +47,17 @@ pub fn grant<B>(
 ) -> Result<Granted<B>, Rejection> {
     let principal = caller.principal();
     if principal.role().is_none() && !principal.issued_by_airflow() {
-        let found = principal.without_role().unwrap_or("no role").to_owned();
+        let found = caller.without_role().unwrap_or("no role").to_owned();
         return Err(Rejection::found_that(Reason::RoleMissing, found));
     }
     Ok(Granted { request, caller })
+}
+
+/// Lets a request onto an open path, unless another site would log a browser in that has a session.
+pub fn admit<B>(request: &Inbound<B>, route: &OpenRoute) -> Result<(), Rejection> {
+    let head = request.head();
+    let logs_in = route.class() == Class::Password && has_session_cookie(&head.headers);
+    if logs_in && is_cross_site(&head.headers) { Err(Reason::CrossSite.into()) } else { Ok(()) }
 }
 
 /// Lets a browser's session through to Airflow, unless another site is behind an unsafe request:

@@ -95,6 +95,7 @@ async fn walk(
     exchange.routed(route.class());
     let request = match route {
         Route::Open(route) => {
+            policy::admit(&request, &route)?;
             let airflows = gate.airflows_bearer(&request, now).await?;
             gate.handoff.open(request, &route, airflows.as_ref())
         }

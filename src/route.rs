@@ -85,6 +85,14 @@ pub struct UntouchedRoute(());
 #[derive(Debug)]
 pub struct ProtectedRoute(Class);
 
+impl OpenRoute {
+    /// Which list it is on.
+    #[must_use]
+    pub const fn class(&self) -> Class {
+        self.0
+    }
+}
+
 impl Route {
     /// The label for logs and metrics.
     #[must_use]
@@ -183,7 +191,7 @@ impl Access {
         match self.execution_api {
             Door::Closed => Err(Reason::AccessClosed.into()),
             Door::Open if DOCS.iter().any(|docs| path.is_under(docs)) => Ok(None),
-            Door::Open if EXECUTION.iter().any(|root| path.begins_plainly_with(root)) => {
+            Door::Open if EXECUTION.iter().any(|root| path.is_plainly_below(root)) => {
                 Ok(Some(Route::Untouched(UntouchedRoute(()))))
             }
             Door::Open => Ok(Some(Route::Protected(ProtectedRoute(Class::Execution)))),
@@ -253,7 +261,7 @@ fn is_shell(method: &Method, path: &Path<'_>) -> bool {
     let page = is_reading(method) && !NOT_SHELL.iter().any(|root| path.is_under(root));
     let session = is_reading(method) && SESSION.iter().any(|exact| path.is_exactly(exact));
     let returning = matches!(*method, Method::GET | Method::HEAD | Method::POST)
-        && path.begins_plainly_with(OAUTH_RETURN);
+        && path.is_plainly_below(OAUTH_RETURN);
     page || session || returning
 }
 
@@ -312,6 +320,8 @@ mod tests {
                 ("GET /ui", "protected"),
                 ("PATCH /execution/task-instances/x/run", "untouched"),
                 ("GET /execution/health", "untouched"),
+                ("GET /execution", "protected"),
+                ("GET /edge_worker", "protected"),
                 ("POST /edge_worker/v1/rpcapi", "untouched"),
                 ("POST /auth/token", "password"),
                 ("POST /auth/token/cli", "password"),
@@ -330,6 +340,7 @@ mod tests {
                 ("POST /api/v2/auth/logout", "protected"),
                 ("GET /auth/login/", "shell"),
                 ("POST /auth/oauth-authorized/azure", "shell"),
+                ("POST /auth/oauth-authorized", "protected"),
                 ("GET /auth/fab/v1/users", "protected"),
                 ("GET /apiary", "shell"),
                 ("GET /airside/token", "not_found"),

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName};
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Method, Request, Version};
+use http::{HeaderMap, HeaderValue, Method, Request};
 use hyper::body::Incoming;
 use ipnet::IpNet;
 
@@ -132,7 +132,10 @@ impl Sanitizer {
         let mut doomed = nominated(headers);
         for name in headers.keys() {
             let text = name.as_str();
-            if is_hop_by_hop(text) || self.is_identity(text) || (!trusted && is_forwarding(text)) {
+            if is_hop_by_hop(text)
+                || self.is_identity(text)
+                || (is_forwarding(text) && (!trusted || is_folded(text)))
+            {
                 doomed.push(name.clone());
             }
         }
@@ -184,7 +187,7 @@ fn check_target(parts: &Parts) -> Result<(), Rejection> {
         return malformed("more than one Host header");
     }
     let Some(host) = host else {
-        return if parts.version == Version::HTTP_2 { Ok(()) } else { malformed("no Host header") };
+        return malformed("no Host header");
     };
     if !host.is_empty() && Authority::try_from(host.as_bytes()).is_err() {
         return malformed("the Host header is not a host");
@@ -228,8 +231,10 @@ pub fn is_hop_by_hop(name: &str) -> bool {
     )
 }
 
-/// Headers by which a proxy speaks for its client, or that change what is asked for.
-fn is_forwarding(name: &str) -> bool {
+/// Headers by which a proxy speaks for its client, or that change what is asked for; in any
+/// spelling.
+#[must_use]
+pub fn is_forwarding(name: &str) -> bool {
     if !name.starts_with(['x', 'X', 'f', 'F']) {
         return false;
     }
@@ -239,6 +244,11 @@ fn is_forwarding(name: &str) -> bool {
         || folded == "x-http-method-override"
         || folded == "x-request-id"
         || ["x-forwarded-", "x-original-", "x-rewrite-"].iter().any(|p| folded.starts_with(p))
+}
+
+/// A spelling that no proxy writes, but that a server behind us might take for the real one.
+fn is_folded(name: &str) -> bool {
+    name.contains(['_', '.'])
 }
 
 fn write_forwarded(headers: &mut HeaderMap, peer: &Peer) {
@@ -268,7 +278,9 @@ fn is_safe_id(id: &HeaderValue) -> bool {
     (1..=128).contains(&id.len()) && id.as_bytes().iter().all(safe)
 }
 
-fn fold(name: &str) -> String {
+/// The name as a server that folds `_` and `.` into `-` reads it.
+#[must_use]
+pub fn fold(name: &str) -> String {
     name.bytes().map(|byte| char::from(folded(byte))).collect()
 }
 
@@ -391,6 +403,7 @@ mod tests {
         assert_eq!(trusted["x-forwarded-proto"], "https");
         assert_eq!(trusted["x-forwarded-host"], "public.example");
         assert_eq!(trusted["x-forwarded-prefix"], "/af");
+        assert!(!trusted.values().any(|value| value == "/evil"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use schemars::generate::SchemaSettings;
@@ -163,7 +164,7 @@ impl Lint<'_, '_> {
     fn text(&mut self, key: &str, text: &str, schema: &Json) -> Option<Json> {
         let format = schema.get("format").and_then(Json::as_str).unwrap_or_default();
         let misfit = match format {
-            format::LAPSE => humantime::parse_duration(text).is_err(),
+            format::LAPSE => !humantime::parse_duration(text).is_ok_and(|span| span <= LONGEST),
             format::SOCKET => text.parse::<SocketAddr>().is_err(),
             format::WEB => !is_web_address(text),
             format::NETWORK => network(text).is_none(),
@@ -317,7 +318,7 @@ fn expected(schema: &Json) -> String {
 fn in_words(name: &str, schema: &Json) -> String {
     let bound = |name: &str| schema.get(name).and_then(Json::as_i64);
     match (name, schema.get("format").and_then(Json::as_str)) {
-        ("string", Some(format::LAPSE)) => "a duration such as 5m or 90s".into(),
+        ("string", Some(format::LAPSE)) => "a duration such as 5m or 90s, at most a year".into(),
         ("string", Some(format::SOCKET)) => "an address and port such as 0.0.0.0:8080".into(),
         ("string", Some(format::WEB)) => "an http or https address with a host".into(),
         ("string", Some(format::NETWORK)) => "an address or a CIDR such as 10.0.0.0/8".into(),
@@ -416,6 +417,9 @@ fn is_inert(node: &Node) -> bool {
         _ => false,
     }
 }
+
+/// Nothing is waited for longer, and no sum of two can overflow.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
 fn is_web_address(text: &str) -> bool {
     reqwest::Url::parse(text).is_ok_and(|url| {

@@ -4,7 +4,6 @@
 mod airflow;
 mod issuers;
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -99,6 +98,7 @@ impl Builder<'_, '_, '_> {
         let handoff = self.handoff();
         let sanitizer = handoff.as_ref().map(|handoff| self.sanitizer(&handoff.headers));
         self.drain_fits();
+        self.spans_are_positive();
         let leeway = self.at_most("leeway", written.leeway.0, MOST_LEEWAY);
         let (issuers, mappings, keys) = issuers?;
         let verifier = self.verifier(issuers, leeway);
@@ -165,10 +165,34 @@ impl Builder<'_, '_, '_> {
 
     fn drain_fits(&mut self) {
         let drain = &self.written.drain;
-        let together = drain.delay.0 + drain.timeout.0;
+        let together = drain.delay.0.saturating_add(drain.timeout.0);
         if together > MOST_DRAIN {
             let found = format!("{together:?} with drain.delay");
             self.findings.add("drain.timeout", found, format!("at most {MOST_DRAIN:?}"), None);
+        }
+    }
+
+    /// A time limit of nothing would refuse everything, and a pause of nothing flood the issuer.
+    fn spans_are_positive(&mut self) {
+        let (keys, limits) = (&self.written.keys, &self.written.limits);
+        let mut spans = vec![
+            ("keys.refresh", keys.refresh),
+            ("keys.stale_for", keys.stale_for),
+            ("keys.unknown_kid_cooldown", keys.unknown_kid_cooldown),
+            ("keys.timeout", keys.timeout),
+            ("limits.header_timeout", limits.header_timeout),
+            ("limits.idle_timeout", limits.idle_timeout),
+        ];
+        if let Some(upstream) = &self.written.upstream {
+            spans.push(("upstream.connect_timeout", upstream.connect_timeout));
+            spans.push(("upstream.response_header_timeout", upstream.response_header_timeout));
+            spans.push(("upstream.idle_timeout", upstream.idle_timeout));
+        }
+        for (key, span) in spans {
+            if span.0 < SHORTEST_SPAN {
+                let expected = format!("at least {SHORTEST_SPAN:?}");
+                self.findings.add(key, format!("{:?}", span.0), expected, None);
+            }
         }
     }
 
@@ -220,14 +244,10 @@ impl Builder<'_, '_, '_> {
     }
 }
 
-impl fmt::Display for Drain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} and {:?}", self.delay, self.timeout)
-    }
-}
-
 /// What clocks may differ by; more would make a stolen token useful for longer.
 const MOST_LEEWAY: Duration = Duration::from_secs(300);
+/// Shorter than anything on a network takes.
+const SHORTEST_SPAN: Duration = Duration::from_millis(10);
 /// Longer than any orchestrator waits.
 const MOST_DRAIN: Duration = Duration::from_secs(3600);
 

@@ -207,8 +207,24 @@ pub struct Roles {
     pub map: Option<RoleMap>,
 }
 
-/// Token value to Airflow roles.
-pub type RoleMap = BTreeMap<String, Vec<String>>;
+/// Token value to Airflow roles, in the order written.
+#[derive(Debug, JsonSchema)]
+pub struct RoleMap(
+    #[schemars(with = "BTreeMap<String, Vec<String>>")] pub Vec<(String, Vec<String>)>,
+);
+
+impl<'de> Deserialize<'de> for RoleMap {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        // serde_json keeps the order here (feature `preserve_order`).
+        let map = serde_json::Map::deserialize(source)?;
+        let row = |(value, roles)| Ok((value, Vec::<String>::deserialize(roles)?));
+        map.into_iter()
+            .map(row)
+            .collect::<Result<_, serde_json::Error>>()
+            .map(Self)
+            .map_err(de::Error::custom)
+    }
+}
 
 /// How Airflow is told who is calling.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -358,10 +374,10 @@ pub struct Keys {
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// The largest request head.
-    #[schemars(range(min = 4096, max = 1_048_576))]
+    #[schemars(range(min = 1024, max = 1_048_576))]
     pub header_bytes: u32,
     /// The largest token.
-    #[schemars(range(min = 1024, max = 1_048_576))]
+    #[schemars(range(min = 256, max = 1_048_576))]
     pub token_bytes: u32,
     /// The largest request body; by default as large as Airflow takes.
     pub body_bytes: Option<u64>,

@@ -47,7 +47,6 @@ pub struct Principal {
     roles: Vec<AirflowRole>,
     role_list: Option<HeaderValue>,
     issued_by_airflow: bool,
-    without_role: Option<String>,
     /// What is told to Airflow about this principal, ready to send: filled by the hand-off.
     pub(crate) statement: ArcSwapOption<Statement>,
 }
@@ -97,12 +96,6 @@ impl Principal {
     pub const fn issued_by_airflow(&self) -> bool {
         self.issued_by_airflow
     }
-
-    /// Why there is no role, for the log; `None` when there is one.
-    #[must_use]
-    pub fn without_role(&self) -> Option<&str> {
-        self.without_role.as_deref()
-    }
 }
 
 /// Turns verified claims into principals; the same person is the same `Arc`, whatever the token.
@@ -117,7 +110,15 @@ struct Key {
     issuer: usize,
     username: HeaderValue,
     roles: Option<HeaderValue>,
-    without_role: Option<String>,
+}
+
+/// A principal, and where it has no role, why.
+#[derive(Debug)]
+pub struct Identified {
+    /// Who is calling.
+    pub principal: Arc<Principal>,
+    /// Why there is no role, for the log.
+    pub without_role: Option<String>,
 }
 
 impl Hash for Key {
@@ -139,24 +140,24 @@ impl Directory {
     }
 
     /// The principal of verified claims.
-    pub fn identify(&self, token: &VerifiedClaims<'_>) -> Result<Arc<Principal>, Rejection> {
+    pub fn identify(&self, token: &VerifiedClaims<'_>) -> Result<Identified, Rejection> {
         let mapping = self.mappings.get(token.issuer()).ok_or(Reason::IssuerUnknown)?;
         let claims = token.claims();
         let username = safe(claims.required_text(&mapping.username_claim)?, "user name")?;
         let (roles, without_role) = roles(mapping, claims)?;
         let role_list = join(&roles)?;
-        let key = Key { issuer: token.issuer(), username, roles: role_list, without_role };
-        Ok(self.known.get_with_by_ref(&key, || {
+        let key = Key { issuer: token.issuer(), username, roles: role_list };
+        let principal = self.known.get_with_by_ref(&key, || {
             Arc::new(Principal {
                 issuer: Arc::clone(&mapping.issuer),
                 username: key.username.clone(),
                 roles,
                 role_list: key.roles.clone(),
                 issued_by_airflow: matches!(mapping.origin, Origin::Airflow),
-                without_role: key.without_role.clone(),
                 statement: ArcSwapOption::empty(),
             })
-        }))
+        });
+        Ok(Identified { principal, without_role })
     }
 }
 
@@ -190,7 +191,7 @@ fn roles(mapping: &Mapping, claims: &Claims<'_>) -> Result<Roles, Rejection> {
 }
 
 fn why_no_role(claims: &Claims<'_>, pointer: &str, values: &[&str]) -> String {
-    let shown: Vec<&str> = values.iter().take(MOST_SHOWN).copied().collect();
+    let shown: Vec<String> = values.iter().take(MOST_SHOWN).map(|value| cut(value)).collect();
     let mut why = format!("{} values at {pointer}, none of them mapped: {shown:?}", values.len());
     if has_groups_overage(claims) {
         why.push_str("; groups overage: Entra left the groups out because there are too many");
@@ -198,8 +199,13 @@ fn why_no_role(claims: &Claims<'_>, pointer: &str, values: &[&str]) -> String {
     why
 }
 
-/// So many values say what is wrong; the token may have thousands.
+/// So many values, and so much of each, say what is wrong; the token may have thousands.
 const MOST_SHOWN: usize = 10;
+const MOST_OF_EACH: usize = 64;
+
+fn cut(text: &str) -> String {
+    text.chars().take(MOST_OF_EACH).collect()
+}
 
 fn join(roles: &[AirflowRole]) -> Result<Option<HeaderValue>, Rejection> {
     if roles.is_empty() {
@@ -215,7 +221,6 @@ fn safe(text: &str, what: &'static str) -> Result<HeaderValue, Rejection> {
 }
 
 fn unsafe_value(what: &str, text: &str) -> Rejection {
-    let shown: String = text.chars().take(64).collect();
-    let found = format!("{what} {shown:?} is not one or more visible ASCII characters");
+    let found = format!("{what} {:?} is not one or more visible ASCII characters", cut(text));
     Rejection::found_that(Reason::IdentityUnsafe, found)
 }

@@ -51,12 +51,15 @@ impl<'p> Path<'p> {
         self.raw == path || self.raw_inner == Some(path)
     }
 
-    /// Whether the raw bytes are `root` or begin with it and a slash: for opening.
+    /// Whether the raw bytes are `root` or below it: for opening.
     pub(super) fn begins_plainly_with(&self, root: &str) -> bool {
-        let begins = |path: &str| {
-            path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        begins(self.raw) || self.raw_inner.is_some_and(begins)
+        self.is_exactly(root) || self.is_plainly_below(root)
+    }
+
+    /// Whether the raw bytes are below `root`: for opening.
+    pub(super) fn is_plainly_below(&self, root: &str) -> bool {
+        let below = |path: &str| path.strip_prefix(root).is_some_and(|rest| rest.starts_with('/'));
+        below(self.raw) || self.raw_inner.is_some_and(below)
     }
 
     /// Whether the decoded bytes are `root` or below it: for closing.

@@ -540,3 +540,19 @@ fn entra_entry() -> Value {
 fn owned(variables: &[(&str, &str)]) -> Vec<(String, String)> {
     variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
+
+#[test]
+fn spans_that_cannot_be_meant_are_refused() {
+    for (key, value) in [
+        ("/drain/delay", "18446744073709551615s"),
+        ("/upstream/idle_timeout", "18446744073709551615s"),
+        ("/upstream/connect_timeout", "0s"),
+        ("/keys/refresh", "0s"),
+        ("/limits/header_timeout", "0s"),
+    ] {
+        let ended = Airside::fails(&sound().set(key, value));
+        assert_eq!(ended.code, Some(78), "{key}: {}", ended.log());
+        let named = key.trim_start_matches('/').replace('/', ".");
+        assert!(ended.stderr.contains(&named), "{key}: {}", ended.stderr);
+    }
+}

@@ -665,6 +665,17 @@ fn a_cookie_changes_nothing_across_sites() {
 }
 
 #[test]
+fn another_site_cannot_log_a_browser_in_that_has_a_session() {
+    let scene = Scene::start();
+    let login = |site: &str| {
+        let request = Request::post("/auth/login/").cookie("session=abc");
+        scene.ask(&request.header("Sec-Fetch-Site", site).body("username=mallory"))
+    };
+    assert_refused(&login("cross-site"), 403, "cross_site");
+    assert_eq!(login("same-origin").status, 200);
+}
+
+#[test]
 fn the_host_that_a_trusted_proxy_names_counts_across_sites() {
     let scene = Scene::with(|config| config.set("/forwarded/trusted", json!(["127.0.0.0/8"])));
     let request = |origin: &str| {

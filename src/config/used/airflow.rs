@@ -12,7 +12,7 @@ use super::Builder;
 use crate::handoff::airflow_token::Minter;
 use crate::handoff::{Cookies, Handoff, IdentityHeaders};
 use crate::route::{Access, Door, Ui};
-use crate::sanitize::Sanitizer;
+use crate::sanitize::{Sanitizer, fold, is_forwarding, is_hop_by_hop};
 
 impl Builder<'_, '_, '_> {
     pub(super) fn handoff(&mut self) -> Option<Handoff> {
@@ -21,7 +21,7 @@ impl Builder<'_, '_, '_> {
         let headers = self.identity_headers(&written.headers);
         let lifetime = written.lifetime.0;
         if !(SHORTEST_TOKEN..=LONGEST_TOKEN).contains(&lifetime) {
-            let expected = "from 30s to 1h: it is a pass for one request, not for a session";
+            let expected = "from 2s to 24h: it is a pass for one request, not for a session";
             self.findings.add("handoff.lifetime", format!("{lifetime:?}"), expected, None);
         }
         if written.audience == TASK_AUDIENCE {
@@ -49,7 +49,10 @@ impl Builder<'_, '_, '_> {
                 self.findings.add(&key, format!("{name:?}"), "a header name", None);
                 return None;
             };
-            if RESERVED.contains(&header.as_str()) || !seen.insert(header.clone()) {
+            let taken = RESERVED.contains(&header.as_str())
+                || is_hop_by_hop(header.as_str())
+                || is_forwarding(header.as_str());
+            if taken || !seen.insert(fold(header.as_str())) {
                 let expected = "a header name that nothing else uses";
                 self.findings.add(&key, format!("{name:?}"), expected, None);
                 return None;
@@ -115,6 +118,11 @@ impl Builder<'_, '_, '_> {
         let plain =
             |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.');
         let whole = written.is_empty() || (written.starts_with('/') && !written.contains("//"));
+        if written == "/airside" || written.starts_with("/airside/") {
+            let hint = "what is below /airside belongs to airside and never reaches Airflow";
+            self.findings.add("upstream.base_path", written, "another path", Some(hint));
+            return None;
+        }
         if whole && written.bytes().all(plain) {
             return Some(written.to_owned());
         }
@@ -124,13 +132,21 @@ impl Builder<'_, '_, '_> {
     }
 }
 
-const SHORTEST_TOKEN: Duration = Duration::from_secs(30);
-const LONGEST_TOKEN: Duration = Duration::from_secs(3600);
+const SHORTEST_TOKEN: Duration = Duration::from_secs(2);
+const LONGEST_TOKEN: Duration = Duration::from_secs(24 * 3600);
 /// `[execution_api] jwt_audience` of Airflow.
-const TASK_AUDIENCE: &str = "urn:airflow.apache.org:task";
+pub(super) const TASK_AUDIENCE: &str = "urn:airflow.apache.org:task";
 /// Headers that mean something else already.
-const RESERVED: [&str; 6] =
-    ["authorization", "cookie", "host", "content-length", "connection", "x-request-id"];
+const RESERVED: [&str; 8] = [
+    "authorization",
+    "cookie",
+    "host",
+    "content-length",
+    "content-type",
+    "origin",
+    "expect",
+    "x-request-id",
+];
 
 /// `METHOD /exact/path`.
 fn endpoint(written: &str) -> Option<(Method, String)> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::written::{self, Issuer, RoleMap as WrittenRoles};
+use super::airflow::TASK_AUDIENCE;
 use super::{Builder, KeySource};
 use crate::identity::roles::{SIMPLE, is_visible};
 use crate::identity::{AirflowRole, Mapping, Origin, RoleMap};
@@ -207,6 +208,11 @@ impl Builder<'_, '_, '_> {
     ) -> Option<(token::Issuer, Mapping, Vec<KeySource>)> {
         let name: Arc<str> = written.name.as_str().into();
         self.not_empty(&format!("{key}.audiences"), written.audiences.len(), "jwt_audience");
+        if written.audiences.iter().any(|audience| audience == TASK_AUDIENCE) {
+            let hint = "tokens of tasks have no business on the REST API";
+            let found = format!("{TASK_AUDIENCE:?}");
+            self.findings.add(&format!("{key}.audiences"), found, "jwt_audience", Some(hint));
+        }
         let secret = self.secret(&format!("{key}.secret_file"), &written.secret_file)?;
         let keys = KeySet::single(Key::hs512(&secret));
         let store = Arc::new(KeyStore::fixed(Arc::clone(&name), keys));
@@ -240,10 +246,10 @@ impl Builder<'_, '_, '_> {
 
     /// A map for `SimpleAuthManager`, which knows four roles.
     fn role_map(&mut self, key: &str, written: &WrittenRoles) -> Option<RoleMap> {
-        self.not_empty(key, written.len(), "token values with their Airflow roles");
+        self.not_empty(key, written.0.len(), "token values with their Airflow roles");
         let mut rows = Vec::new();
         let mut whole = true;
-        for (value, names) in written {
+        for (value, names) in &written.0 {
             let key = format!("{key}.{value}");
             self.not_empty(&key, names.len(), "at least one Airflow role");
             let mut roles = Vec::new();
