@@ -15,6 +15,7 @@ mod support;
 mod browser;
 mod callers;
 mod clients;
+mod dev;
 mod execution;
 mod flight;
 mod programs;

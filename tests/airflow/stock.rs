@@ -60,7 +60,8 @@ pub(crate) fn password(user: &str) -> String {
     format!("password of {user}")
 }
 
-fn start() -> Result<Airflow, String> {
+/// An error that says what to call when tests/airflow/setup.py has not been run.
+pub(crate) fn airflow_is_built() -> Result<(), String> {
     for step in ["server", "clients", "home"] {
         let stamp = built().join(step).with_extension("stamp");
         if !stamp.is_file() {
@@ -68,6 +69,11 @@ fn start() -> Result<Airflow, String> {
             return Err(format!("{stamp} is missing: `make test-airflow` builds and runs it all"));
         }
     }
+    Ok(())
+}
+
+fn start() -> Result<Airflow, String> {
+    airflow_is_built()?;
     // Airflow binds its port seconds after it was found free, so somebody else may have it then.
     let in_use = |why: &String| why.contains("address already in use");
     free_ports().take(3).map(start_at).find(|started| !started.as_ref().is_err_and(in_use)).unwrap()

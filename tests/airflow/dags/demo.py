@@ -1,7 +1,11 @@
-"""The one DAG that the tests list, open and trigger; nothing ever runs its task."""
+"""The one DAG that the tests list, open, trigger and, where a scheduler runs, see succeed."""
 
-from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Variable, task
 
-with DAG(dag_id="demo", schedule=None, description="one task that does nothing"):
-    EmptyOperator(task_id="x")
+with DAG(dag_id="demo", schedule=None, description="reads a variable"):
+
+    @task
+    def x():
+        return Variable.get("greeting", default="nobody said anything")
+
+    x()
