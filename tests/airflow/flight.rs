@@ -18,7 +18,7 @@ pub(crate) struct Flight {
 }
 
 /// One test at a time: on `SQLite`, two requests that write at once can block Airflow's event loop
-/// for five seconds, and one of them is then answered with 500 (`database is locked`).
+/// for five seconds, and one of them is then answered with 500 (`Database error`).
 static ALONE: Mutex<()> = Mutex::new(());
 
 impl Flight {
