@@ -80,6 +80,8 @@ const TABLE: &[(&str, &str, Expected)] = &[
     ("GET", "/auth/docs", Closed),
     ("GET", "/auth/redoc", Closed),
     ("GET", "/auth/openapi.json", Closed),
+    ("GET", "/execution", Closed),
+    ("GET", "/edge_worker", Closed),
     ("GET", "/execution/docs", Closed),
     ("GET", "/execution/redoc", Closed),
     ("GET", "/execution/openapi.json", Closed),
