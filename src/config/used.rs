@@ -2,7 +2,10 @@
 //! turned into the parts' own types. After this nobody looks at the configuration again.
 
 mod airflow;
+mod airflow_issuer;
+mod entra;
 mod issuers;
+mod oidc;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;

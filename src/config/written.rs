@@ -110,7 +110,9 @@ pub enum Issuer {
     /// Microsoft Entra ID.
     Entra(Box<Entra>),
     /// Airflow itself.
-    Airflow(Airflow),
+    Airflow(Box<Airflow>),
+    /// Any OpenID issuer: GitHub Actions, Google, Keycloak, a Kubernetes cluster.
+    Oidc(Box<Oidc>),
 }
 
 /// Microsoft Entra ID.
@@ -159,20 +161,92 @@ pub struct Entra {
     pub ca_file: Option<String>,
 }
 
-/// Tokens that Airflow issued itself.
+/// Tokens that Airflow issued itself. Exactly one of `secret_file`, `public_key_file`, `keys_url`
+/// and `keys_file` says what they are signed with.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Airflow {
     /// A name for logs, metrics and the issuer header.
     pub name: String,
-    /// The file with `[api_auth] jwt_secret`.
-    pub secret_file: String,
+    /// The file with `[api_auth] jwt_secret`: HS512.
+    #[serde(default)]
+    pub secret_file: Option<String>,
+    /// The public half of `[api_auth] jwt_private_key_path`, PEM: RS256, RS512, ES256 or
+    /// `EdDSA`.
+    #[serde(default)]
+    pub public_key_file: Option<String>,
+    /// The `kid` of that key, `[api_auth] jwt_kid`; without it any `kid` will do.
+    #[serde(default)]
+    pub kid: Option<String>,
+    /// The address of a key set.
+    #[serde(default)]
+    pub keys_url: Option<WebAddress>,
+    /// A file with a key set.
+    #[serde(default)]
+    pub keys_file: Option<String>,
     /// Accepted `aud` values: `[api_auth] jwt_audience`.
     #[serde(default = "airflow_audiences")]
     pub audiences: Vec<String>,
     /// `[api_auth] jwt_issuer`, where that is set.
     #[serde(default)]
     pub issuer: Option<String>,
+    /// Further certificate authorities for fetching keys, PEM.
+    #[serde(default)]
+    pub ca_file: Option<String>,
+}
+
+/// Any OpenID issuer.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Oidc {
+    /// A name for logs, metrics and the issuer header.
+    pub name: String,
+    /// The expected `iss`, exactly; also where its metadata is found.
+    pub issuer: WebAddress,
+    /// Accepted `aud` values.
+    pub audiences: Vec<String>,
+    /// The address of the key set, in place of discovery.
+    #[serde(default)]
+    pub keys_url: Option<WebAddress>,
+    /// A file with the key set, in place of an address.
+    #[serde(default)]
+    pub keys_file: Option<String>,
+    /// Accepted signature algorithms.
+    #[serde(default = "oidc_algorithms")]
+    pub algorithms: Vec<Algorithm>,
+    /// The claim that names the user.
+    #[serde(default = "sub")]
+    pub username_claim: String,
+    /// Put in front of the user name, so that no two issuers can mean the same user; may be empty.
+    pub username_prefix: String,
+    /// Where the role values are: a JSON pointer to a string or an array of strings.
+    #[serde(default = "roles_pointer")]
+    pub roles_claim: String,
+    /// Token value to Airflow roles.
+    pub roles: RoleMap,
+    /// Claims that must have, or hold, one of these values; needed for issuers that serve everybody.
+    #[serde(default)]
+    pub required_claims: BTreeMap<String, Vec<String>>,
+    /// Further certificate authorities for fetching keys, PEM.
+    #[serde(default)]
+    pub ca_file: Option<String>,
+}
+
+/// A signature algorithm with a public key.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+pub enum Algorithm {
+    /// RSA with SHA-256.
+    #[serde(rename = "RS256")]
+    Rs256,
+    /// RSA with SHA-512.
+    #[serde(rename = "RS512")]
+    Rs512,
+    /// ECDSA on P-256.
+    #[serde(rename = "ES256")]
+    Es256,
+    /// Ed25519.
+    #[serde(rename = "EdDSA")]
+    EdDsa,
 }
 
 /// The Microsoft cloud.
@@ -553,6 +627,14 @@ const fn handoff_lifetime() -> Lapse {
 
 fn versions() -> Vec<Version> {
     vec![Version::V1, Version::V2]
+}
+
+fn oidc_algorithms() -> Vec<Algorithm> {
+    vec![Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa]
+}
+
+fn sub() -> String {
+    "sub".into()
 }
 
 fn oid() -> String {

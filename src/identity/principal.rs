@@ -21,6 +21,8 @@ pub struct Mapping {
     pub issuer: Arc<str>,
     /// The claim that holds the user name.
     pub username_claim: String,
+    /// Put in front of it, so that no two issuers can mean the same user.
+    pub username_prefix: String,
     /// How roles are found.
     pub origin: Origin,
 }
@@ -143,7 +145,12 @@ impl Directory {
     pub fn identify(&self, token: &VerifiedClaims<'_>) -> Result<Identified, Rejection> {
         let mapping = self.mappings.get(token.issuer()).ok_or(Reason::IssuerUnknown)?;
         let claims = token.claims();
-        let username = safe(claims.required_text(&mapping.username_claim)?, "user name")?;
+        let username = claims.required_text(&mapping.username_claim)?;
+        let username = if username.is_empty() || mapping.username_prefix.is_empty() {
+            safe(username, "user name")?
+        } else {
+            safe(&format!("{}{username}", mapping.username_prefix), "user name")?
+        };
         let (roles, without_role) = roles(mapping, claims)?;
         let role_list = join(&roles)?;
         let key = Key { issuer: token.issuer(), username, roles: role_list };

@@ -5,35 +5,51 @@ use std::fmt;
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::rsa::PublicKeyComponents;
-use aws_lc_rs::signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
+    RSA_PKCS1_2048_8192_SHA512, VerificationAlgorithm,
+};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use crate::secret::Secret;
 
-/// The signature algorithms that are verified (RFC 7518, section 3.1). `none` is not among them,
-/// and each key has exactly one, so HMAC with a public key cannot be expressed.
+/// The signature algorithms that are verified (RFC 7518, section 3.1; RFC 8037). `none` is not
+/// among them, and what a key can verify follows from its type, so HMAC with a public key cannot be
+/// expressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
     /// RSASSA-PKCS1-v1_5 with SHA-256: all that Entra uses.
     Rs256,
+    /// RSASSA-PKCS1-v1_5 with SHA-512: Airflow 3.0 and 3.1 with an RSA key.
+    Rs512,
+    /// ECDSA on P-256 with SHA-256.
+    Es256,
+    /// Ed25519.
+    EdDsa,
     /// HMAC with SHA-512: what Airflow uses with `[api_auth] jwt_secret`.
     Hs512,
 }
 
 impl Algorithm {
+    /// Those with a public key.
+    pub const PUBLIC: [Self; 4] = [Self::Rs256, Self::Rs512, Self::Es256, Self::EdDsa];
+
     /// The `alg` value; compared by exact case.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Rs256 => "RS256",
+            Self::Rs512 => "RS512",
+            Self::Es256 => "ES256",
+            Self::EdDsa => "EdDSA",
             Self::Hs512 => "HS512",
         }
     }
 }
 
-/// One key that verifies signatures of one algorithm.
+/// One key, and what it verifies with each algorithm that it fits.
 pub struct Key {
     kid: Option<Box<str>>,
     issuer: Option<Box<str>>,
@@ -41,7 +57,7 @@ pub struct Key {
 }
 
 enum Material {
-    Rsa(ParsedPublicKey),
+    Public(Vec<(Algorithm, ParsedPublicKey)>),
     Hmac(Box<hmac::Key>),
 }
 
@@ -53,13 +69,32 @@ impl Key {
         Self { kid: None, issuer: None, material: Material::Hmac(Box::new(key)) }
     }
 
-    /// The algorithm this key is for.
+    /// A public key as `SubjectPublicKeyInfo` in DER (RFC 5280, section 4.1.2.7); `None` when it is
+    /// not RSA of 2048 bits or more, P-256 or Ed25519.
     #[must_use]
-    pub const fn algorithm(&self) -> Algorithm {
-        match self.material {
-            Material::Rsa(_) => Algorithm::Rs256,
-            Material::Hmac(_) => Algorithm::Hs512,
-        }
+    pub fn public(der: &[u8], kid: Option<&str>) -> Option<Self> {
+        let parse = |algorithm: &Algorithm| {
+            let parameters: &'static dyn VerificationAlgorithm = match algorithm {
+                Algorithm::Rs256 => &RSA_PKCS1_2048_8192_SHA256,
+                Algorithm::Rs512 => &RSA_PKCS1_2048_8192_SHA512,
+                Algorithm::Es256 => &ECDSA_P256_SHA256_FIXED,
+                Algorithm::EdDsa => &ED25519,
+                Algorithm::Hs512 => return None,
+            };
+            Some((*algorithm, ParsedPublicKey::new(parameters, der).ok()?))
+        };
+        let fits: Vec<_> = Algorithm::PUBLIC.iter().filter_map(parse).collect();
+        let large_enough = fits.iter().all(|(algorithm, key)| match algorithm {
+            // The DER of a 2048-bit key has at least the modulus in it.
+            Algorithm::Rs256 | Algorithm::Rs512 => key.as_ref().len() * 8 > MIN_MODULUS_BITS,
+            _ => true,
+        });
+        let kid = kid.map(Into::into);
+        (!fits.is_empty() && large_enough).then(|| Self {
+            kid,
+            issuer: None,
+            material: Material::Public(fits),
+        })
     }
 
     /// The issuer that the key names itself, as Entra's v2 documents do; may hold `{tenantid}`.
@@ -68,30 +103,46 @@ impl Key {
         self.issuer.as_deref()
     }
 
-    /// Whether `signature` is this key's over `message`.
+    /// Whether the key is for this algorithm, by its type, curve and `alg`.
     #[must_use]
-    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+    pub fn fits(&self, algorithm: Algorithm) -> bool {
         match &self.material {
-            Material::Rsa(key) => key.verify_sig(message, signature).is_ok(),
-            Material::Hmac(key) => hmac::verify(key, message, signature).is_ok(),
+            Material::Public(fits) => fits.iter().any(|(fit, _)| *fit == algorithm),
+            Material::Hmac(_) => algorithm == Algorithm::Hs512,
         }
     }
 
-    fn identity(&self) -> (Option<&str>, Option<&str>, &[u8]) {
-        let material = match &self.material {
-            Material::Rsa(key) => key.as_ref(),
-            Material::Hmac(_) => &[],
+    /// Whether `signature` is this key's over `message` by `algorithm`; never by one that the key
+    /// does not fit.
+    #[must_use]
+    pub fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+        match &self.material {
+            Material::Public(fits) => fits
+                .iter()
+                .any(|(fit, key)| *fit == algorithm && key.verify_sig(message, signature).is_ok()),
+            Material::Hmac(key) => {
+                algorithm == Algorithm::Hs512 && hmac::verify(key, message, signature).is_ok()
+            }
+        }
+    }
+
+    fn is_same_as(&self, other: &Self) -> bool {
+        let same_material = match (&self.material, &other.material) {
+            (Material::Public(ours), Material::Public(theirs)) => {
+                let plain =
+                    |(fit, key): &(Algorithm, ParsedPublicKey)| (*fit, key.as_ref().to_vec());
+                ours.iter().map(plain).eq(theirs.iter().map(plain))
+            }
+            // Secrets are given, not fetched: nobody asks.
+            (Material::Hmac(_), _) | (_, Material::Hmac(_)) => false,
         };
-        (self.kid.as_deref(), self.issuer(), material)
+        same_material && self.kid == other.kid && self.issuer == other.issuer
     }
 }
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Key")
-            .field("kid", &self.kid)
-            .field("algorithm", &self.algorithm())
-            .finish_non_exhaustive()
+        f.debug_struct("Key").field("kid", &self.kid).finish_non_exhaustive()
     }
 }
 
@@ -120,7 +171,7 @@ impl KeySet {
         }
         let mut set = Self { keys: Vec::new(), skipped: Vec::new() };
         for (index, entry) in entries.iter().enumerate() {
-            match rsa(entry) {
+            match usable(entry) {
                 Ok(key) => set.keys.push(key),
                 Err(why) => set.skipped.push(format!("entry {index}: {why}")),
             }
@@ -158,7 +209,8 @@ impl KeySet {
     /// Whether both sets hold the same keys.
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
-        self.keys.iter().map(Key::identity).eq(other.keys.iter().map(Key::identity))
+        self.keys.len() == other.keys.len()
+            && self.keys.iter().zip(&other.keys).all(|(ours, theirs)| ours.is_same_as(theirs))
     }
 }
 
@@ -193,13 +245,10 @@ const MAX_KEYS: usize = 200;
 const MIN_MODULUS_BITS: usize = 2048;
 const MAX_MODULUS_BITS: usize = 8192;
 
-fn rsa(entry: &Value) -> Result<Key, &'static str> {
+fn usable(entry: &Value) -> Result<Key, &'static str> {
     let text = |name: &str| entry.get(name).and_then(Value::as_str);
     if !entry.is_object() {
         return Err("not an object");
-    }
-    if text("kty") != Some("RSA") {
-        return Err("`kty` is not RSA");
     }
     if entry.get("d").is_some() {
         return Err("it holds a private key");
@@ -212,29 +261,62 @@ fn rsa(entry: &Value) -> Result<Key, &'static str> {
     {
         return Err("`key_ops` lacks verify");
     }
-    if entry.get("alg").is_some() && text("alg") != Some(Algorithm::Rs256.name()) {
-        return Err("`alg` is not RS256");
+    let mut fits = match (text("kty"), text("crv")) {
+        (Some("RSA"), _) => rsa(text("n"), text("e"))?,
+        (Some("EC"), Some("P-256")) => p256(text("x"), text("y"))?,
+        (Some("OKP"), Some("Ed25519")) => ed25519(text("x"))?,
+        _ => return Err("`kty` is not RSA, EC on P-256 or OKP on Ed25519"),
+    };
+    // A key that names its algorithm is for that one alone.
+    if entry.get("alg").is_some() {
+        fits.retain(|(algorithm, _)| text("alg") == Some(algorithm.name()));
     }
-    let kid = text("kid").ok_or("no `kid`")?;
-    let n = number(text("n")).ok_or("`n` is not a base64url number")?;
-    let e = number(text("e")).ok_or("`e` is not a base64url number")?;
-    let bits = modulus_bits(&n);
-    if !(MIN_MODULUS_BITS..=MAX_MODULUS_BITS).contains(&bits) {
+    if fits.is_empty() {
+        return Err("its `alg` does not fit its type, or is none that is verified");
+    }
+    if entry.get("kid").is_some() && text("kid").is_none() {
+        return Err("`kid` is not a string");
+    }
+    let (kid, issuer) = (text("kid").map(Into::into), text("issuer").map(Into::into));
+    Ok(Key { kid, issuer, material: Material::Public(fits) })
+}
+
+type Fits = Vec<(Algorithm, ParsedPublicKey)>;
+
+fn rsa(n: Option<&str>, e: Option<&str>) -> Result<Fits, &'static str> {
+    let n = number(n).ok_or("`n` is not a base64url number")?;
+    let e = number(e).ok_or("`e` is not a base64url number")?;
+    if !(MIN_MODULUS_BITS..=MAX_MODULUS_BITS).contains(&modulus_bits(&n)) {
         return Err("the modulus is not of 2048 to 8192 bits");
     }
-    if n.last().is_none_or(|byte| byte % 2 == 0) || e == [1] || e.last().is_none_or(|b| b % 2 == 0)
-    {
+    let is_even = |number: &[u8]| number.last().is_none_or(|byte| byte % 2 == 0);
+    if is_even(&n) || is_even(&e) || e == [1] {
         return Err("modulus and exponent must be odd, the exponent above 1");
     }
     let components = PublicKeyComponents { n, e };
-    let key = components
-        .to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256)
-        .map_err(|_| "not an RSA public key")?;
-    Ok(Key {
-        kid: Some(kid.into()),
-        issuer: text("issuer").map(Into::into),
-        material: Material::Rsa(key),
-    })
+    let parse = |parameters| components.to_parsed_public_key(parameters);
+    let (sha256, sha512) = (parse(&RSA_PKCS1_2048_8192_SHA256), parse(&RSA_PKCS1_2048_8192_SHA512));
+    let (Ok(sha256), Ok(sha512)) = (sha256, sha512) else { return Err("not an RSA public key") };
+    Ok(vec![(Algorithm::Rs256, sha256), (Algorithm::Rs512, sha512)])
+}
+
+/// The point uncompressed (SEC 1, section 2.3.3), from coordinates of exactly 32 bytes (RFC 7518,
+/// section 6.2.1.2); aws-lc refuses one that is not on the curve.
+fn p256(x: Option<&str>, y: Option<&str>) -> Result<Fits, &'static str> {
+    let mut point = vec![4];
+    for coordinate in [x, y] {
+        let bytes = coordinate.and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
+        point.extend(bytes.filter(|bytes| bytes.len() == 32).ok_or("`x` or `y` is not 32 bytes")?);
+    }
+    let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
+    Ok(vec![(Algorithm::Es256, key.map_err(|_| "not a point on P-256")?)])
+}
+
+fn ed25519(x: Option<&str>) -> Result<Fits, &'static str> {
+    let bytes = x.and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
+    let bytes = bytes.filter(|bytes| bytes.len() == 32).ok_or("`x` is not 32 bytes")?;
+    let key = ParsedPublicKey::new(&ED25519, bytes);
+    Ok(vec![(Algorithm::EdDsa, key.map_err(|_| "not an Ed25519 public key")?)])
 }
 
 /// A `Base64urlUInt` (RFC 7518, section 2), leading zero bytes tolerated and removed.
@@ -278,8 +360,8 @@ pub(crate) mod tests {
         let good = jwk("good");
         let with = |name: &str, value: Value| {
             let mut entry = good.clone();
-            entry[name] = value;
             entry["kid"] = json!("bad");
+            entry[name] = value;
             entry
         };
         for bad in [
@@ -290,7 +372,14 @@ pub(crate) mod tests {
             with("kty", json!("unheard-of")),
             with("use", json!("enc")),
             with("key_ops", json!(["encrypt"])),
-            with("alg", json!("RS512")),
+            with("alg", json!("PS256")),
+            with("alg", json!("HS256")),
+            with("alg", json!("ES256")),
+            with("kid", json!(7)),
+            json!({ "kty": "EC", "crv": "P-256", "kid": "bad", "x": "AA", "y": "AA" }),
+            json!({ "kty": "EC", "crv": "P-384", "kid": "bad", "x": "AA", "y": "AA" }),
+            json!({ "kty": "EC", "crv": "P-256", "kid": "bad",
+                    "x": URL_SAFE_NO_PAD.encode([1; 32]), "y": URL_SAFE_NO_PAD.encode([1; 32]) }),
             with("d", json!("AQAB")),
             with("n", json!("AQAB")),
             with("n", json!("not base64url!")),

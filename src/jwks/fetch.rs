@@ -11,6 +11,7 @@ use reqwest::redirect::Policy;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
 
 use super::document::{DocumentError, KeySet};
 
@@ -19,36 +20,79 @@ pub use reqwest::Url;
 /// Where one key set comes from.
 #[derive(Clone, Debug)]
 pub struct Source {
-    url: Url,
+    place: Place,
+    /// Through the system's proxies; for loopback never.
     client: reqwest::Client,
+    loopback: reqwest::Client,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Keys(Url),
+    /// The metadata of an issuer (OpenID Connect Discovery 1.0, section 4), which names the place
+    /// of its keys.
+    Metadata {
+        issuer: String,
+        url: Url,
+    },
 }
 
 impl Source {
-    /// A source at `url`, trusting Mozilla's roots and those of `ca_file`; each fetch takes at
+    /// The key set at `url`, trusting Mozilla's roots and those of `ca_file`; each fetch takes at
     /// most `timeout`. System proxies (`HTTPS_PROXY`) are used, except for loopback.
-    pub fn new(url: Url, ca_file: Option<&Path>, timeout: Duration) -> Result<Self, SourceError> {
-        let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls(ca_file)?)
-            .redirect(Policy::none())
-            .timeout(timeout)
-            .user_agent(concat!("airside/", env!("CARGO_PKG_VERSION")));
-        if is_loopback(&url) {
-            builder = builder.no_proxy();
-        }
-        let client = builder.build().map_err(|error| SourceError::Client(chain(&error)))?;
-        Ok(Self { url, client })
+    pub fn keys(url: Url, ca_file: Option<&Path>, timeout: Duration) -> Result<Self, SourceError> {
+        Self::new(Place::Keys(url), ca_file, timeout)
     }
 
-    /// The address it is fetched from.
+    /// The key set of an OpenID issuer, found by its metadata at `url`.
+    pub fn discovered(
+        issuer: String,
+        url: Url,
+        ca_file: Option<&Path>,
+        timeout: Duration,
+    ) -> Result<Self, SourceError> {
+        Self::new(Place::Metadata { issuer, url }, ca_file, timeout)
+    }
+
+    fn new(place: Place, ca_file: Option<&Path>, timeout: Duration) -> Result<Self, SourceError> {
+        let tls = tls(ca_file)?;
+        let builder = || {
+            reqwest::Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .redirect(Policy::none())
+                .timeout(timeout)
+                .user_agent(concat!("airside/", env!("CARGO_PKG_VERSION")))
+        };
+        let built = |builder: reqwest::ClientBuilder| {
+            builder.build().map_err(|error| SourceError::Client(chain(&error)))
+        };
+        Ok(Self { place, client: built(builder())?, loopback: built(builder().no_proxy())? })
+    }
+
+    /// The address that is asked first.
     #[must_use]
     pub const fn url(&self) -> &Url {
-        &self.url
+        match &self.place {
+            Place::Keys(url) | Place::Metadata { url, .. } => url,
+        }
     }
 
     /// Fetches the set once.
     pub async fn fetch(&self) -> Result<KeySet, FetchError> {
+        let document = match &self.place {
+            Place::Keys(url) => self.get(url).await?,
+            Place::Metadata { issuer, url } => {
+                let keys = keys_of(issuer, url, &self.get(url).await?)?;
+                self.get(&keys).await?
+            }
+        };
+        KeySet::parse(&document).map_err(FetchError::Document)
+    }
+
+    async fn get(&self, url: &Url) -> Result<Vec<u8>, FetchError> {
         let network = |error: reqwest::Error| FetchError::Network(chain(&error.without_url()));
-        let mut response = self.client.get(self.url.clone()).send().await.map_err(network)?;
+        let client = if is_loopback(url) { &self.loopback } else { &self.client };
+        let mut response = client.get(url.clone()).send().await.map_err(network)?;
         if response.status() != reqwest::StatusCode::OK {
             return Err(FetchError::Status(response.status().as_u16()));
         }
@@ -59,8 +103,28 @@ impl Source {
             }
             document.extend_from_slice(&chunk);
         }
-        KeySet::parse(&document).map_err(FetchError::Document)
+        Ok(document)
     }
+}
+
+/// The place of the keys, from metadata that is the issuer's own: `issuer` must be what is
+/// configured (section 4.3), so that no other issuer's keys can be slipped in. Only an issuer on
+/// this machine may send us to this machine.
+fn keys_of(issuer: &str, url: &Url, metadata: &[u8]) -> Result<Url, FetchError> {
+    let metadata: Value =
+        serde_json::from_slice(metadata).map_err(|_| FetchError::Metadata("not JSON".into()))?;
+    let text = |name: &str| metadata.get(name).and_then(Value::as_str);
+    if text("issuer") != Some(issuer) {
+        let found = format!("its issuer is {:?}, expected {issuer:?}", text("issuer"));
+        return Err(FetchError::Metadata(found));
+    }
+    let keys = text("jwks_uri").and_then(|text| Url::parse(text).ok());
+    let allowed = |keys: &Url| {
+        if is_loopback(keys) { is_loopback(url) } else { keys.scheme() == "https" }
+    };
+    keys.filter(allowed).ok_or_else(|| {
+        FetchError::Metadata(format!("its jwks_uri is {:?}, expected https", text("jwks_uri")))
+    })
 }
 
 /// Whether the host of `url` is this machine: `localhost` or a loopback address.
@@ -100,6 +164,8 @@ pub enum FetchError {
     Status(u16),
     /// More than 1 MiB.
     TooLarge,
+    /// The issuer's metadata cannot be used.
+    Metadata(String),
     /// The answer is no usable key set.
     Document(DocumentError),
 }
@@ -110,6 +176,7 @@ impl fmt::Display for FetchError {
             Self::Network(why) => f.write_str(why),
             Self::Status(status) => write!(f, "answered {status}, expected 200"),
             Self::TooLarge => write!(f, "the document is larger than {MAX_DOCUMENT} bytes"),
+            Self::Metadata(why) => write!(f, "the issuer's metadata: {why}"),
             Self::Document(error) => error.fmt(f),
         }
     }
@@ -168,6 +235,39 @@ mod tests {
             ("http://10.0.0.1/", false),
         ] {
             assert_eq!(is_loopback(&Url::parse(url).unwrap()), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn metadata_counts_only_as_the_issuers_own() {
+        let issuer = "https://idp.example/realms/a";
+        let url =
+            Url::parse("https://idp.example/realms/a/.well-known/openid-configuration").unwrap();
+        for (metadata, accepted) in [
+            (
+                r#"{"issuer":"https://idp.example/realms/a","jwks_uri":"https://keys.example/a"}"#,
+                true,
+            ),
+            (
+                r#"{"issuer":"https://idp.example/realms/a/","jwks_uri":"https://keys.example/a"}"#,
+                false,
+            ),
+            (r#"{"issuer":"https://evil.example","jwks_uri":"https://keys.example/a"}"#, false),
+            (
+                r#"{"issuer":"https://idp.example/realms/a","jwks_uri":"http://keys.example/a"}"#,
+                false,
+            ),
+            (
+                r#"{"issuer":"https://idp.example/realms/a","jwks_uri":"http://169.254.169.254/"}"#,
+                false,
+            ),
+            (r#"{"issuer":"https://idp.example/realms/a","jwks_uri":"http://127.0.0.1/"}"#, false),
+            (r#"{"issuer":"https://idp.example/realms/a","jwks_uri":"file:///etc/passwd"}"#, false),
+            (r#"{"issuer":"https://idp.example/realms/a"}"#, false),
+            ("<html>", false),
+        ] {
+            let found = keys_of(issuer, &url, metadata.as_bytes());
+            assert_eq!(found.is_ok(), accepted, "{metadata}: {found:?}");
         }
     }
 }

@@ -22,6 +22,12 @@ impl<'a> Claims<'a> {
         self.0.member(name).is_some()
     }
 
+    /// The claim, whatever its value.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Json<'a>> {
+        self.0.member(name)
+    }
+
     /// The value at a JSON pointer.
     #[must_use]
     pub fn pointer(&self, pointer: &str) -> Option<&Json<'a>> {
@@ -54,25 +60,40 @@ impl<'a> Claims<'a> {
         Err(Rejection::found_that(Reason::AudienceMismatch, found))
     }
 
-    /// The times of a token that must carry `exp`, `iat` and `nbf`.
-    pub fn validity(&self, leeway: Duration) -> Result<Validity, Rejection> {
+    /// The times of the token. `exp` is always needed; `iat` and `nbf` as `needed` says, and they
+    /// count wherever they are.
+    pub fn validity(&self, needed: Needed, leeway: Duration) -> Result<Validity, Rejection> {
+        let start = |name| match (self.time(name)?, needed) {
+            (Some(time), _) => Ok(time),
+            (None, Needed::ExpiryAlone) => Ok(Timestamp::from_unix(0)),
+            (None, Needed::All) => Err(missing(name)),
+        };
         Ok(Validity {
-            expires: self.time("exp")?,
-            starts: self.time("nbf")?,
-            issued: self.time("iat")?,
+            expires: self.time("exp")?.ok_or_else(|| missing("exp"))?,
+            starts: start("nbf")?,
+            issued: start("iat")?,
             leeway,
         })
     }
 
-    fn time(&self, name: &str) -> Result<Timestamp, Rejection> {
+    fn time(&self, name: &str) -> Result<Option<Timestamp>, Rejection> {
         match self.0.member(name) {
-            None => Err(missing(name)),
+            None => Ok(None),
             Some(Json::Number(seconds)) if (0.0..TOO_LATE).contains(seconds) => {
-                Ok(Timestamp::from_unix(whole(*seconds)))
+                Ok(Some(Timestamp::from_unix(whole(*seconds))))
             }
             Some(other) => Err(invalid(name, "a number of seconds from 0 to 2^53", other)),
         }
     }
+}
+
+/// Which times a token must carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needed {
+    /// `exp`, `iat` and `nbf`: Entra and Airflow always write them.
+    All,
+    /// `exp`: all that every OpenID issuer writes of them.
+    ExpiryAlone,
 }
 
 /// When a token may be used; kept with a verified caller, because time passes.
@@ -146,7 +167,7 @@ mod tests {
 
     fn validity(claims: &str) -> Result<Validity, Reason> {
         let claims = Claims::verified(Json::parse(claims.as_bytes()).unwrap());
-        claims.validity(LEEWAY).map_err(|rejection| rejection.reason())
+        claims.validity(Needed::All, LEEWAY).map_err(|rejection| rejection.reason())
     }
 
     #[test]
@@ -159,6 +180,23 @@ mod tests {
             assert_eq!(validity(absent).err(), Some(Reason::ClaimMissing), "{absent}");
         }
         assert!(validity(r#"{"exp":1.5,"iat":0,"nbf":-0}"#).is_ok());
+    }
+
+    #[test]
+    fn what_need_not_be_there_counts_where_it_is() {
+        let validity = |claims: &str| {
+            let claims = Claims::verified(Json::parse(claims.as_bytes()).unwrap());
+            let validity = claims.validity(Needed::ExpiryAlone, LEEWAY);
+            validity.and_then(|validity| validity.check(Timestamp::from_unix(1000)))
+        };
+        for (claims, expected) in [
+            (r#"{"exp":2000}"#, None),
+            (r#"{"exp":2000,"nbf":1500}"#, Some(Reason::TokenNotYetValid)),
+            (r#"{"exp":2000,"iat":"x"}"#, Some(Reason::ClaimInvalid)),
+            (r#"{"iat":1,"nbf":1}"#, Some(Reason::ClaimMissing)),
+        ] {
+            assert_eq!(validity(claims).err().map(|r| r.reason()), expected, "{claims}");
+        }
     }
 
     #[test]

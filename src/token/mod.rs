@@ -2,13 +2,14 @@
 //! header, issuer, algorithm, kid, signature, kind, tenant, audience, times, client.
 //!
 //! [`jws`] takes the token apart, [`json`] reads it strictly, [`claims`] has the registered claims,
-//! [`entra`] and [`airflow`] the rules of the two kinds of issuer.
+//! [`entra`], [`airflow`] and [`oidc`] have the rules of the kinds of issuer.
 
 pub mod airflow;
 pub mod claims;
 pub mod entra;
 pub mod json;
 pub mod jws;
+pub mod oidc;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use crate::clock::Timestamp;
 use crate::credential::BearerToken;
 use crate::jwks::{Algorithm, Key, KeyStamp, KeyStore};
 use crate::rejection::{Reason, Rejection};
-use claims::{Claims, Validity};
+use claims::{Claims, Needed, Validity};
 use json::Json;
 use jws::{Header, Parts};
 
@@ -29,6 +30,8 @@ pub struct Issuer {
     pub name: Arc<str>,
     /// The accepted `aud` values.
     pub audiences: Vec<String>,
+    /// The accepted signature algorithms.
+    pub algorithms: Vec<Algorithm>,
     /// The rules of its kind.
     pub rules: Rules,
 }
@@ -40,14 +43,15 @@ pub enum Rules {
     Entra(entra::Rules),
     /// Airflow itself.
     Airflow(airflow::Rules),
+    /// Any OpenID issuer.
+    Oidc(oidc::Rules),
 }
 
 impl Rules {
-    /// Everything of this kind is signed with one algorithm.
-    const fn algorithm(&self) -> Algorithm {
+    const fn needed_times(&self) -> Needed {
         match self {
-            Self::Entra(_) => Algorithm::Rs256,
-            Self::Airflow(_) => Algorithm::Hs512,
+            Self::Entra(_) | Self::Airflow(_) => Needed::All,
+            Self::Oidc(_) => Needed::ExpiryAlone,
         }
     }
 }
@@ -175,8 +179,7 @@ impl Verifier {
         if let Rules::Entra(_) = issuer.rules {
             entra::refuse_graph(&header)?;
         }
-        let algorithm = issuer.rules.algorithm();
-        check_algorithm(&header, algorithm)?;
+        let algorithm = issuer.algorithm(&header)?;
         let judged = claimant.keys.judge(header.kid(), |keys| {
             signed_by(keys, algorithm, jws::signing_input(token.expose()), parts.signature())
         });
@@ -189,9 +192,13 @@ impl Verifier {
                 rules.check_tenant(&claims, &claimant.tenant, key_issuer.as_deref())?;
             }
             Rules::Airflow(_) => airflow::check_kind(&claims)?,
+            Rules::Oidc(rules) => {
+                oidc::Rules::check_kind(&claims)?;
+                rules.check_required(&claims)?;
+            }
         }
         claims.check_audience(&issuer.audiences)?;
-        let validity = claims.validity(self.leeway)?;
+        let validity = claims.validity(issuer.rules.needed_times(), self.leeway)?;
         validity.check(now)?;
         if let Rules::Entra(rules) = &issuer.rules {
             rules.check_client(&claims)?;
@@ -224,16 +231,22 @@ fn claimed(rules: &Rules) -> Vec<(Option<String>, Arc<str>, Arc<KeyStore>)> {
         Rules::Airflow(rules) => {
             vec![(rules.issuer.clone(), Arc::default(), Arc::clone(&rules.keys))]
         }
+        Rules::Oidc(rules) => {
+            vec![(Some(rules.issuer.clone()), Arc::default(), Arc::clone(&rules.keys))]
+        }
     }
 }
 
-fn check_algorithm(header: &Header<'_>, expected: Algorithm) -> Result<(), Rejection> {
-    let found = header.algorithm();
-    if found == Some(expected.name()) {
-        return Ok(());
+impl Issuer {
+    /// The algorithm that the header names, if it is on the list; by exact case.
+    fn algorithm(&self, header: &Header<'_>) -> Result<Algorithm, Rejection> {
+        let found = header.algorithm();
+        let allowed = self.algorithms.iter().find(|allowed| Some(allowed.name()) == found);
+        allowed.copied().ok_or_else(|| {
+            let what = format!("alg {found:?}, allowed are {:?}", self.algorithms);
+            Rejection::found_that(Reason::AlgorithmNotAllowed, what)
+        })
     }
-    let what = format!("alg {found:?}, expected {}", expected.name());
-    Err(Rejection::found_that(Reason::AlgorithmNotAllowed, what))
 }
 
 /// The `issuer` that the key which made the signature names, if any.
@@ -243,10 +256,16 @@ fn signed_by(
     message: &[u8],
     signature: &[u8],
 ) -> Result<Option<String>, Rejection> {
+    let mut fits = false;
     for key in keys {
-        if key.algorithm() == algorithm && key.verifies(message, signature) {
+        fits |= key.fits(algorithm);
+        if key.verifies(algorithm, message, signature) {
             return Ok(key.issuer().map(str::to_owned));
         }
     }
-    Err(Reason::SignatureInvalid.into())
+    if fits {
+        return Err(Reason::SignatureInvalid.into());
+    }
+    let found = format!("the key is not for {}", algorithm.name());
+    Err(Rejection::found_that(Reason::AlgorithmNotAllowed, found))
 }

@@ -18,6 +18,7 @@ mod examples;
 mod handoff;
 mod headers;
 mod identity;
+mod issuers;
 mod keys;
 mod life;
 mod limits;

@@ -17,6 +17,8 @@ pub(crate) struct Issuer {
 
 struct State {
     answer: Answer,
+    /// What metadata gives as the issuer, in place of the truth.
+    misnamed: Option<String>,
     fetched: Vec<String>,
 }
 
@@ -30,7 +32,8 @@ enum Answer {
 impl Issuer {
     /// Publishes the shared key.
     pub(crate) fn start() -> Self {
-        let state = State { answer: Answer::Document(Vec::new()), fetched: Vec::new() };
+        let state =
+            State { answer: Answer::Document(Vec::new()), misnamed: None, fetched: Vec::new() };
         let state = Arc::new(Mutex::new(state));
         let listener = Listener::start({
             let state = Arc::clone(&state);
@@ -72,6 +75,11 @@ impl Issuer {
         self.set(Answer::Raw(response.to_owned()));
     }
 
+    /// Gives this issuer in the metadata.
+    pub(crate) fn misname(&self, issuer: &str) {
+        self.state.lock().unwrap().misnamed = Some(issuer.to_owned());
+    }
+
     pub(crate) fn fail(&self) {
         self.answer(
             "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
@@ -106,23 +114,36 @@ impl Issuer {
     }
 }
 
+const METADATA: &str = "/.well-known/openid-configuration";
+
+fn ok(body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n",
+    );
+    [head.as_bytes(), body].concat()
+}
+
 fn serve(stream: TcpStream, state: &Mutex<State>) {
     let mut reader = Reader::new(stream);
     let Ok(head) = reader.head() else { return };
     let target = head.first.split(' ').nth(1).unwrap_or_default().to_owned();
-    let answer = {
+    let (answer, misnamed) = {
         let mut state = state.lock().unwrap();
         state.fetched.push(target.clone());
-        state.answer.clone()
+        (state.answer.clone(), state.misnamed.clone())
     };
     let bytes = match answer {
         Answer::Raw(response) => response.into_bytes(),
-        Answer::Document(body) if target.ends_with("/keys") => {
-            let head = format!(
-                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-                body.len()
-            );
-            [head.into_bytes(), body].concat()
+        Answer::Document(body) if target.ends_with("/keys") => ok(&body),
+        Answer::Document(_) if target.ends_with(METADATA) => {
+            let realm = target.trim_end_matches(METADATA);
+            let here = format!("http://{}{realm}", reader.stream.local_addr().unwrap());
+            let metadata = json!({
+                "jwks_uri": format!("{here}/keys"),
+                "issuer": misnamed.unwrap_or(here),
+            });
+            ok(metadata.to_string().as_bytes())
         }
         Answer::Document(_) => {
             b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec()

@@ -8,7 +8,8 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::{
-    KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RsaEncoding,
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256,
+    RSA_PKCS1_SHA512, RSA_PSS_SHA256, RsaEncoding,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -95,6 +96,11 @@ impl SigningKey {
         let random = SystemRandom::new();
         self.pair.sign(padding, &random, input.as_bytes(), &mut signature).unwrap();
         format!("{input}.{}", encode(&signature))
+    }
+
+    /// The public half as Airflow's operators have it.
+    pub(crate) fn public_pem(&self) -> String {
+        pem("PUBLIC KEY", self.pair.public_key().as_der().unwrap().as_ref())
     }
 
     /// Every byte form of the public key that a confused verifier might take for an HMAC secret.
@@ -192,4 +198,62 @@ fn element(der: &[u8]) -> (u8, &[u8], &[u8]) {
         }
     };
     (der[0], &der[start..start + length], &der[start + length..])
+}
+
+/// A key on an elliptic curve with the name under which it is published.
+pub(crate) enum CurveKey {
+    P256(EcdsaKeyPair),
+    Ed25519(Ed25519KeyPair),
+}
+
+impl CurveKey {
+    pub(crate) fn p256() -> Self {
+        Self::P256(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
+    }
+
+    pub(crate) fn ed25519() -> Self {
+        Self::Ed25519(Ed25519KeyPair::generate().unwrap())
+    }
+
+    pub(crate) fn algorithm(&self) -> &'static str {
+        match self {
+            Self::P256(_) => "ES256",
+            Self::Ed25519(_) => "EdDSA",
+        }
+    }
+
+    pub(crate) fn jwk(&self) -> Value {
+        match self {
+            Self::P256(pair) => {
+                let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
+                json!({"kty": "EC", "crv": "P-256", "use": "sig", "kid": self.algorithm(),
+                       "x": encode(x), "y": encode(y)})
+            }
+            Self::Ed25519(pair) => json!({
+                "kty": "OKP", "crv": "Ed25519", "use": "sig", "kid": self.algorithm(),
+                "x": encode(pair.public_key().as_ref()),
+            }),
+        }
+    }
+
+    pub(crate) fn public_pem(&self) -> String {
+        let der = match self {
+            Self::P256(pair) => pair.public_key().as_der().unwrap().as_ref().to_vec(),
+            Self::Ed25519(pair) => pair.public_key().as_der().unwrap().as_ref().to_vec(),
+        };
+        pem("PUBLIC KEY", &der)
+    }
+
+    pub(crate) fn token(&self, claims: &Value) -> String {
+        let header = json!({"typ": "JWT", "alg": self.algorithm(), "kid": self.algorithm()});
+        let (header, claims) = (header.to_string(), claims.to_string());
+        let input = format!("{}.{}", encode(header.as_bytes()), encode(claims.as_bytes()));
+        let signature = match self {
+            Self::P256(pair) => {
+                pair.sign(&SystemRandom::new(), input.as_bytes()).unwrap().as_ref().to_vec()
+            }
+            Self::Ed25519(pair) => pair.sign(input.as_bytes()).as_ref().to_vec(),
+        };
+        format!("{input}.{}", encode(&signature))
+    }
 }

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::written::{self, Issuer, RoleMap as WrittenRoles};
-use super::airflow::TASK_AUDIENCE;
 use super::{Builder, KeySource};
 use crate::identity::roles::{SIMPLE, is_visible};
-use crate::identity::{AirflowRole, Mapping, Origin, RoleMap};
-use crate::jwks::fetch::{Source, is_loopback};
-use crate::jwks::{Key, KeySet, KeyStore, Schedule};
-use crate::token::{self, Contested, Rules, Verifier, airflow, entra};
+use crate::identity::{AirflowRole, Mapping, RoleMap};
+use crate::jwks::fetch::{Source, Url, is_loopback};
+use crate::jwks::{KeySet, KeyStore, Schedule};
+use crate::token::{self, Contested, Verifier};
+
+/// An entry's issuer, how its claims name somebody, and where its keys come from.
+pub(super) type Part = (token::Issuer, Mapping, Vec<KeySource>);
 
 impl Builder<'_, '_, '_> {
     pub(super) fn issuers(&mut self) -> Option<(Vec<token::Issuer>, Vec<Mapping>, Vec<KeySource>)> {
@@ -31,11 +33,13 @@ impl Builder<'_, '_, '_> {
             let name = match issuer {
                 Issuer::Entra(entra) => &entra.name,
                 Issuer::Airflow(airflow) => &airflow.name,
+                Issuer::Oidc(oidc) => &oidc.name,
             };
             self.name_fits(&format!("{key}.name"), name, &mut names);
             let part = match issuer {
                 Issuer::Entra(entra) => self.entra(&key, entra),
                 Issuer::Airflow(airflow) => self.airflow(&key, airflow),
+                Issuer::Oidc(oidc) => self.oidc(&key, oidc),
             };
             match part {
                 Some((issuer, mapping, sources)) => {
@@ -57,129 +61,31 @@ impl Builder<'_, '_, '_> {
         }
     }
 
-    fn entra(
+    pub(super) fn key_source(
         &mut self,
-        key: &str,
-        written: &written::Entra,
-    ) -> Option<(token::Issuer, Mapping, Vec<KeySource>)> {
-        let name: Arc<str> = written.name.as_str().into();
-        let client_id = self.guid(&format!("{key}.client_id"), &written.client_id);
-        let tenants = self.tenants(&format!("{key}.tenant"), &written.tenant);
-        self.not_empty(&format!("{key}.versions"), written.versions.len(), "v1, v2 or both");
-        if !written.roles_claim.starts_with('/') {
-            let hint = "a JSON pointer begins with a slash: /roles";
-            let found = format!("{:?}", written.roles_claim);
-            self.findings.add(&format!("{key}.roles_claim"), found, "a JSON pointer", Some(hint));
-        }
-        let (roles_key, map) = match &written.roles {
-            Some(map) => (format!("{key}.roles"), Some(map)),
-            None => ("roles.map".to_owned(), self.written.roles.map.as_ref()),
-        };
-        let roles = match map {
-            Some(map) => self.role_map(&roles_key, map),
-            None => Some(RoleMap::identity()),
-        };
-        let cloud = match written.cloud {
-            written::Cloud::Global => entra::Cloud::Global,
-            written::Cloud::UsGov => entra::Cloud::UsGov,
-            written::Cloud::China => entra::Cloud::China,
-        };
-        let (client_id, tenants, roles) = (client_id?, tenants?, roles?);
-        let (tenants, sources) = self.entra_keys(key, written, cloud, &name, &tenants)?;
-        let versions = written.versions.iter().map(|version| match version {
-            written::Version::V1 => entra::Version::V1,
-            written::Version::V2 => entra::Version::V2,
-        });
-        let rules = entra::Rules {
-            tenants,
-            cloud,
-            versions: versions.collect(),
-            clients: written.clients.clone(),
-        };
-        let audiences = if written.audiences.is_empty() {
-            default_audiences(&client_id)
-        } else {
-            written.audiences.clone()
-        };
-        let mapping = Mapping {
-            issuer: Arc::clone(&name),
-            username_claim: written.username_claim.clone(),
-            origin: Origin::Mapped { pointer: written.roles_claim.clone(), roles },
-        };
-        Some((token::Issuer { name, audiences, rules: Rules::Entra(rules) }, mapping, sources))
-    }
-
-    fn tenants(&mut self, key: &str, written: &written::OneOrMany) -> Option<Vec<Arc<str>>> {
-        self.not_empty(key, written.all().len(), "the directory (tenant) id");
-        let several = matches!(written, written::OneOrMany::Many(_));
-        let read = |(index, tenant): (usize, &String)| {
-            let key = if several { format!("{key}[{index}]") } else { key.to_owned() };
-            self.guid(&key, tenant).map(Arc::from)
-        };
-        let tenants: Vec<_> = written.all().iter().enumerate().map(read).collect();
-        tenants.into_iter().collect()
-    }
-
-    /// One key set for the entry where its place is given, otherwise one for each tenant.
-    fn entra_keys(
-        &mut self,
-        key: &str,
-        written: &written::Entra,
-        cloud: entra::Cloud,
-        name: &Arc<str>,
-        tenants: &[Arc<str>],
-    ) -> Option<(Vec<entra::Tenant>, Vec<KeySource>)> {
-        let of_tenants = |store: &Arc<KeyStore>| {
-            let tenant =
-                |id: &Arc<str>| entra::Tenant { id: Arc::clone(id), keys: Arc::clone(store) };
-            tenants.iter().map(tenant).collect()
-        };
-        if let Some(file) = &written.keys_file {
-            let keys = self.keys_file(&format!("{key}.keys_file"), file)?;
-            let store = Arc::new(KeyStore::fixed(Arc::clone(name), keys));
-            return Some((of_tenants(&store), vec![KeySource::given(store)]));
-        }
-        if let Some(url) = &written.keys_url {
-            let source = self.key_source(&format!("{key}.keys_url"), key, written, &url.0)?;
-            let source = self.fetched(name, source);
-            return Some((of_tenants(&source.store), vec![source]));
-        }
-        let authority = written.authority.as_ref().map_or(cloud.authority(), |url| url.0.as_str());
-        let (mut all, mut sources) = (Vec::new(), Vec::new());
-        for id in tenants {
-            let url = format!("{}/{id}/discovery/v2.0/keys", authority.trim_end_matches('/'));
-            let source = self.key_source(&format!("{key}.authority"), key, written, &url)?;
-            let source = self.fetched(name, source);
-            all.push(entra::Tenant { id: Arc::clone(id), keys: Arc::clone(&source.store) });
-            sources.push(source);
-        }
-        Some((all, sources))
-    }
-
-    fn key_source(
-        &mut self,
-        place: &str,
         entry: &str,
-        written: &written::Entra,
+        name: &str,
         url: &str,
+        ca_file: Option<&str>,
     ) -> Option<Source> {
-        let url = self.url(place, &written::WebAddress(url.to_owned()))?;
-        if url.scheme() != "https" && !is_loopback(&url) {
-            let hint = "over plain http anybody on the way can hand airside keys of their own";
-            self.findings.add(
-                place,
-                url.as_str(),
-                "https, unless the host is loopback",
-                Some(hint),
-            );
-            return None;
-        }
-        let ca_file = written.ca_file.as_deref().map(Path::new);
-        let source = Source::new(url, ca_file, self.written.keys.timeout.0);
+        let url = self.secure(&format!("{entry}.{name}"), url)?;
+        let source = Source::keys(url, ca_file.map(Path::new), self.written.keys.timeout.0);
         self.findings.take(&format!("{entry}.ca_file"), source, "PEM certificates")
     }
 
-    fn fetched(&self, name: &Arc<str>, source: Source) -> KeySource {
+    /// An address from which keys may be fetched.
+    pub(super) fn secure(&mut self, key: &str, url: &str) -> Option<Url> {
+        let url = self.url(key, &written::WebAddress(url.to_owned()))?;
+        if url.scheme() == "https" || is_loopback(&url) {
+            return Some(url);
+        }
+        let hint = "over plain http anybody on the way can hand airside keys of their own";
+        let expected = "https, unless the host is loopback";
+        self.findings.add(key, url.as_str(), expected, Some(hint));
+        None
+    }
+
+    pub(super) fn fetched(&self, name: &Arc<str>, source: Source) -> KeySource {
         let keys = &self.written.keys;
         let schedule = Schedule {
             refresh: keys.refresh.0,
@@ -194,37 +100,18 @@ impl Builder<'_, '_, '_> {
         }
     }
 
-    fn keys_file(&mut self, key: &str, file: &str) -> Option<KeySet> {
+    pub(super) fn keys_file(&mut self, key: &str, file: &str) -> Option<KeySet> {
         let keys = std::fs::read(file)
             .map_err(|error| format!("{file}: {error}"))
             .and_then(|text| KeySet::parse(&text).map_err(|error| format!("{file}: {error}")));
         self.findings.take(key, keys, "a file with a JWK Set")
     }
 
-    fn airflow(
-        &mut self,
-        key: &str,
-        written: &written::Airflow,
-    ) -> Option<(token::Issuer, Mapping, Vec<KeySource>)> {
-        let name: Arc<str> = written.name.as_str().into();
-        self.not_empty(&format!("{key}.audiences"), written.audiences.len(), "jwt_audience");
-        if written.audiences.iter().any(|audience| audience == TASK_AUDIENCE) {
-            let hint = "tokens of tasks have no business on the REST API";
-            let found = format!("{TASK_AUDIENCE:?}");
-            self.findings.add(&format!("{key}.audiences"), found, "jwt_audience", Some(hint));
+    pub(super) fn pointer(&mut self, key: &str, pointer: &str) {
+        if !pointer.starts_with('/') {
+            let hint = "a JSON pointer begins with a slash: /roles";
+            self.findings.add(key, format!("{pointer:?}"), "a JSON pointer", Some(hint));
         }
-        let secret = self.secret(&format!("{key}.secret_file"), &written.secret_file)?;
-        let keys = KeySet::single(Key::hs512(&secret));
-        let store = Arc::new(KeyStore::fixed(Arc::clone(&name), keys));
-        let rules = airflow::Rules { issuer: written.issuer.clone(), keys: Arc::clone(&store) };
-        let mapping = Mapping {
-            issuer: Arc::clone(&name),
-            username_claim: "sub".into(),
-            origin: Origin::Airflow,
-        };
-        let audiences = written.audiences.clone();
-        let issuer = token::Issuer { name, audiences, rules: Rules::Airflow(rules) };
-        Some((issuer, mapping, vec![KeySource::given(store)]))
     }
 
     pub(super) fn verifier(
@@ -245,7 +132,7 @@ impl Builder<'_, '_, '_> {
     }
 
     /// A map for `SimpleAuthManager`, which knows four roles.
-    fn role_map(&mut self, key: &str, written: &WrittenRoles) -> Option<RoleMap> {
+    pub(super) fn role_map(&mut self, key: &str, written: &WrittenRoles) -> Option<RoleMap> {
         self.not_empty(key, written.0.len(), "token values with their Airflow roles");
         let mut rows = Vec::new();
         let mut whole = true;
@@ -271,14 +158,7 @@ impl Builder<'_, '_, '_> {
 }
 
 impl KeySource {
-    fn given(store: Arc<KeyStore>) -> Self {
+    pub(super) fn given(store: Arc<KeyStore>) -> Self {
         Self { store, source: None, refresh: Duration::MAX }
     }
-}
-
-/// What Entra may write into `aud` for one API: v1 tokens carry the identifier URI as the client
-/// asked for it, v2 tokens the client id (learn.microsoft.com/entra/identity-platform/access-token-claims-reference).
-fn default_audiences(client_id: &str) -> Vec<String> {
-    let bare = [client_id.to_owned(), format!("api://{client_id}")];
-    bare.iter().flat_map(|audience| [audience.clone(), format!("{audience}/")]).collect()
 }
