@@ -56,7 +56,7 @@ fn the_printed_commands_answer_as_printed() {
         printed.iter().filter(|line| line.trim_start().starts_with("curl")).collect();
     assert_eq!(commands.len(), 4, "{printed:?}");
     for (command, expected) in commands.iter().zip(["200", "403", "403", "401"]) {
-        let ran = Command::new("bash").args(["-c", command]).output().unwrap();
+        let ran = Command::new("sh").args(["-c", command]).output().unwrap();
         let answer = String::from_utf8_lossy(&ran.stdout).into_owned();
         let first = answer.lines().next().unwrap_or_default();
         assert!(first.contains(expected), "{command}\n{answer}");
