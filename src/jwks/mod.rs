@@ -1,6 +1,7 @@
 //! Keys of issuers: [`document`] says which keys a JWK Set holds, [`fetch`] gets it, [`refresh`]
-//! decides when, [`store`] is what the cores read.
+//! decides when, [`disk`] keeps it over a restart, [`store`] is what the cores read.
 
+pub mod disk;
 pub mod document;
 pub mod fetch;
 pub mod refresh;
