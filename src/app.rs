@@ -15,10 +15,11 @@ use tracing::{debug, info, warn};
 
 use crate::admin::health::{Health, Stage};
 use crate::admin::{self, Admin};
+use crate::clock;
 use crate::config::Config;
 use crate::downstream::acceptor;
 use crate::downstream::core::{self, Blueprint, Handle};
-use crate::jwks::refresh::keep_fresh;
+use crate::jwks::refresh::{keep_fresh, restore};
 use crate::shutdown::{self, Signals, Trigger};
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::logging::Logging;
@@ -76,8 +77,11 @@ impl App {
         let admin = bind("admin", config.admin).await?;
         let stores: Vec<_> = config.keys.iter().map(|source| Arc::clone(&source.store)).collect();
         for keys in config.keys {
+            if let Some(cache) = &keys.cache {
+                restore(&keys.store, cache, clock::now());
+            }
             if let Some(source) = keys.source {
-                tokio::spawn(keep_fresh(keys.store, source, keys.refresh));
+                tokio::spawn(keep_fresh(keys.store, source, keys.cache, keys.refresh));
             }
         }
         let (trigger, drain) = shutdown::drain();

@@ -22,6 +22,7 @@ use crate::caller::Callers;
 use crate::downstream::connection;
 use crate::identity::Directory;
 use crate::jwks::KeyStore;
+use crate::jwks::disk::{CacheDir, CacheFile};
 use crate::jwks::fetch::{Source, Url};
 use crate::proxy::Gate;
 use crate::secret::Secret;
@@ -66,6 +67,8 @@ pub struct KeySource {
     pub store: Arc<KeyStore>,
     /// Where keys are fetched; `None` for keys that are given.
     pub source: Option<Source>,
+    /// Where the last good ones are kept.
+    pub cache: Option<CacheFile>,
     /// The age at which they are fetched again.
     pub refresh: Duration,
 }
@@ -81,12 +84,13 @@ pub struct Drain {
 
 /// Makes settings of what is written, and adds what is wrong with it to `findings`.
 pub(super) fn build(written: &Written, findings: &mut Findings<'_>) -> Option<Config> {
-    Builder { findings, written }.config()
+    Builder { findings, written, cache_dir: None }.config()
 }
 
 struct Builder<'f, 't, 'w> {
     findings: &'f mut Findings<'t>,
     written: &'w Written,
+    cache_dir: Option<CacheDir>,
 }
 
 impl Builder<'_, '_, '_> {
@@ -96,6 +100,7 @@ impl Builder<'_, '_, '_> {
         let listen = self.socket("listen", &written.listen);
         let admin = self.socket("admin.listen", &written.admin.listen);
         let upstream = self.upstream();
+        self.cache_dir = self.cache_dir();
         let issuers = self.issuers();
         let access = self.access();
         let handoff = self.handoff();
@@ -160,6 +165,21 @@ impl Builder<'_, '_, '_> {
             idle_timeout: written.idle_timeout.0,
             body_bytes: self.written.limits.body_bytes,
         })
+    }
+
+    /// A folder that does not work is found now, not when the identity provider is down.
+    fn cache_dir(&mut self) -> Option<CacheDir> {
+        let written = self.written.keys.cache_dir.as_deref()?;
+        if written.is_empty() {
+            self.findings.add("keys.cache_dir", "nothing", "a folder", None);
+            return None;
+        }
+        let unusable = |error| {
+            let hint = "give the folder to the user that airside runs as; in a container, mount a volume there";
+            let found = format!("{written}: {error}");
+            self.findings.add("keys.cache_dir", found, "a folder to write to", Some(hint));
+        };
+        CacheDir::open(Path::new(written)).map_err(unusable).ok()
     }
 
     fn url(&mut self, key: &str, address: &written::WebAddress) -> Option<Url> {

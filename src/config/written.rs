@@ -439,6 +439,8 @@ pub struct Keys {
     pub stale_for: Lapse,
     /// The pause between two fetches for an unknown `kid`.
     pub unknown_kid_cooldown: Lapse,
+    /// A folder in which the last good keys survive a restart.
+    pub cache_dir: Option<String>,
     /// The longest a fetch may take.
     pub timeout: Lapse,
 }
@@ -566,6 +568,7 @@ impl Default for Keys {
             refresh: Lapse::seconds(3600),
             stale_for: Lapse::seconds(24 * 3600),
             unknown_kid_cooldown: Lapse::seconds(60),
+            cache_dir: None,
             timeout: Lapse::seconds(5),
         }
     }

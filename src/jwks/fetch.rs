@@ -17,6 +17,15 @@ use super::document::{DocumentError, KeySet};
 
 pub use reqwest::Url;
 
+/// What a fetch brought.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The keys in it.
+    pub keys: KeySet,
+    /// The document itself.
+    pub document: Vec<u8>,
+}
+
 /// Where one key set comes from.
 #[derive(Clone, Debug)]
 pub struct Source {
@@ -78,7 +87,7 @@ impl Source {
     }
 
     /// Fetches the set once.
-    pub async fn fetch(&self) -> Result<KeySet, FetchError> {
+    pub async fn fetch(&self) -> Result<Fetched, FetchError> {
         let document = match &self.place {
             Place::Keys(url) => self.get(url).await?,
             Place::Metadata { issuer, url } => {
@@ -86,7 +95,8 @@ impl Source {
                 self.get(&keys).await?
             }
         };
-        KeySet::parse(&document).map_err(FetchError::Document)
+        let keys = KeySet::parse(&document).map_err(FetchError::Document)?;
+        Ok(Fetched { keys, document })
     }
 
     async fn get(&self, url: &Url) -> Result<Vec<u8>, FetchError> {

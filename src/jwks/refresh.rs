@@ -1,22 +1,48 @@
 //! When keys are fetched: before they age out, at once when a request asks, and after a failure
 //! again with growing pauses. One task per store, so there is one fetch at a time.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
-use super::fetch::Source;
+use super::disk::CacheFile;
+use super::fetch::{Fetched, Source};
 use super::store::KeyStore;
+use crate::clock::{self, Timestamp};
 
-/// Keeps the keys of `store` fresh from `source`; never ends.
-pub async fn keep_fresh(store: Arc<KeyStore>, source: Source, refresh: Duration) {
+/// Fills `store` with what `cache` kept, if it can be believed: such keys serve until the first
+/// fetch ends, and through an outage for what is left of their time.
+pub fn restore(store: &KeyStore, cache: &CacheFile, now: Timestamp) {
+    let (issuer, file) = (store.issuer(), cache.path().display());
+    match cache.load(now, store.stale_for()) {
+        Ok(Some(loaded)) => {
+            info!(%issuer, %file, keys = loaded.keys.len(), age = ?loaded.age, "keys loaded");
+            store.restore(loaded.keys, loaded.age);
+        }
+        Ok(None) => {}
+        Err(error) => warn!(%issuer, %file, %error, "keys on disk ignored"),
+    }
+}
+
+/// Keeps the keys of `store` fresh from `source`, and the last good ones in `cache`; never ends.
+pub async fn keep_fresh(
+    store: Arc<KeyStore>,
+    source: Source,
+    cache: Option<CacheFile>,
+    refresh: Duration,
+) {
     let mut failures = 0;
     loop {
         let pause = match fetch(&store, &source).await {
-            Ok(()) => {
+            Ok(document) => {
                 failures = 0;
+                if let Some(cache) = &cache {
+                    save(&store, cache.clone(), document).await;
+                }
                 jittered(refresh)
             }
             Err(()) => {
@@ -31,20 +57,20 @@ pub async fn keep_fresh(store: Arc<KeyStore>, source: Source, refresh: Duration)
     }
 }
 
-async fn fetch(store: &KeyStore, source: &Source) -> Result<(), ()> {
+async fn fetch(store: &KeyStore, source: &Source) -> Result<Vec<u8>, ()> {
     let (issuer, url) = (store.issuer(), source.url());
     let begun = Instant::now();
     store.fetch_begins();
     let outcome = source.fetch().await;
     let took = begun.elapsed();
     match outcome {
-        Ok(keys) => {
+        Ok(Fetched { keys, document }) => {
             for why in keys.skipped() {
                 debug!(%issuer, %url, why, "key left out");
             }
             info!(%issuer, %url, keys = keys.len(), ?took, "keys fetched");
             store.fetch_ended(Some(keys));
-            Ok(())
+            Ok(document)
         }
         Err(error) => {
             store.fetch_ended(None);
@@ -52,6 +78,17 @@ async fn fetch(store: &KeyStore, source: &Source) -> Result<(), ()> {
             warn!(%issuer, %url, %error, ?took, keys = ?usable, "keys not fetched; trying again");
             Err(())
         }
+    }
+}
+
+/// A disk that fails costs the next restart, never a request.
+async fn save(store: &KeyStore, cache: CacheFile, document: Vec<u8>) {
+    let (issuer, file) = (store.issuer(), cache.path().display().to_string());
+    let fetched = clock::now();
+    // Not on the control thread: a disk may take its time.
+    let written = spawn_blocking(move || cache.save(&document, fetched)).await;
+    if let Err(error) = written.map_err(io::Error::other).flatten() {
+        warn!(%issuer, %file, %error, "keys not kept on disk");
     }
 }
 

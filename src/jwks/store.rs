@@ -41,8 +41,16 @@ pub struct KeyStore {
 #[derive(Debug)]
 struct Published {
     keys: KeySet,
-    fetched: Instant,
+    since: Instant,
+    /// The age of the keys when they were published: those from disk were fetched long before.
+    age: Duration,
     generation: u64,
+}
+
+impl Published {
+    fn age(&self) -> Duration {
+        self.since.elapsed().saturating_add(self.age)
+    }
 }
 
 /// Fetches are numbered from 1, so that a waiter can name the one it waits for.
@@ -80,7 +88,7 @@ pub struct KeyStatus {
     pub freshness: Freshness,
     /// Age of the last good fetch; `None` for fixed keys and before the first.
     pub age: Option<Duration>,
-    /// Whether the first attempt to get keys has ended, well or badly.
+    /// Whether there are keys, or the first attempt to get some has ended badly.
     pub attempted: bool,
 }
 
@@ -109,16 +117,18 @@ impl KeyStore {
     }
 
     fn new(issuer: Arc<str>, schedule: Option<Schedule>, keys: Option<KeySet>) -> Self {
-        let published =
-            keys.map(|keys| Arc::new(Published { keys, fetched: Instant::now(), generation: 1 }));
-        Self {
+        let store = Self {
             issuer,
-            current: ArcSwapOption::from(published),
+            current: ArcSwapOption::empty(),
             schedule,
             fetches: Mutex::default(),
             wanted: Notify::new(),
             finished: watch::Sender::new(0),
+        };
+        if let Some(keys) = keys {
+            store.publish(keys, Duration::ZERO);
         }
+        store
     }
 
     /// The issuer entry these keys belong to.
@@ -173,12 +183,22 @@ impl KeyStore {
             (None, _) => (None, Freshness::None),
             (Some(_), None) => (None, Freshness::Fresh),
             (Some(current), Some(schedule)) => {
-                let age = current.fetched.elapsed();
+                let age = current.age();
                 (Some(age), schedule.freshness(age))
             }
         };
-        let attempted = self.schedule.is_none() || *self.finished.borrow() > 0;
+        let attempted = current.is_some() || *self.finished.borrow() > 0;
         KeyStatus { freshness, age, attempted }
+    }
+
+    /// For the refresher: the age at which keys are no longer used.
+    pub(super) fn stale_for(&self) -> Duration {
+        self.schedule.as_ref().map_or(Duration::MAX, |schedule| schedule.stale_for)
+    }
+
+    /// For the refresher: keys that were fetched that long ago, before this process began.
+    pub(super) fn restore(&self, keys: KeySet, age: Duration) {
+        self.publish(keys, age);
     }
 
     /// For the refresher: waits until a request asks for a fetch.
@@ -196,7 +216,7 @@ impl KeyStore {
     /// For the refresher: a fetch has ended, with new keys or without. Without, the old ones stay.
     pub(super) fn fetch_ended(&self, keys: Option<KeySet>) {
         if let Some(keys) = keys {
-            self.publish(keys);
+            self.publish(keys, Duration::ZERO);
         }
         let ended = {
             let mut fetches = self.fetches();
@@ -210,13 +230,13 @@ impl KeyStore {
         self.finished.send_replace(ended);
     }
 
-    fn publish(&self, keys: KeySet) {
+    fn publish(&self, keys: KeySet, age: Duration) {
         let generation = match self.current.load().as_ref() {
             None => 1,
             Some(current) if current.keys.same_as(&keys) => current.generation,
             Some(current) => current.generation + 1,
         };
-        let published = Published { keys, fetched: Instant::now(), generation };
+        let published = Published { keys, since: Instant::now(), age, generation };
         self.current.store(Some(Arc::new(published)));
     }
 
@@ -226,7 +246,7 @@ impl KeyStore {
 
     /// Given keys do not age; fetched ones fail closed in the end.
     fn may_use(&self, keys: &Published) -> bool {
-        self.schedule.as_ref().is_none_or(|schedule| keys.fetched.elapsed() < schedule.stale_for)
+        self.schedule.as_ref().is_none_or(|schedule| keys.age() < schedule.stale_for)
     }
 
     async fn fetch_once(&self) {
@@ -377,6 +397,25 @@ mod tests {
         assert!(!stamp.holds());
         assert_eq!(find(&store, "a").await.unwrap_err(), Reason::KeysUnavailable);
         assert_eq!(store.status().freshness, Freshness::None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn restored_keys_serve_at_once_and_age_from_their_fetch() {
+        let store = store();
+        let document = serde_json::json!({ "keys": [jwk("a")] }).to_string();
+        let same = || KeySet::parse(document.as_bytes()).unwrap();
+        let hour = Duration::from_secs(3600);
+        store.restore(same(), SCHEDULE.stale_for.saturating_sub(hour));
+        assert!(store.status().attempted);
+        assert_eq!(store.status().freshness, Freshness::Stale);
+        let stamp = find(&store, "a").await.unwrap();
+        fetch(&store, None);
+        assert!(stamp.holds());
+        tokio::time::advance(hour).await;
+        assert!(!stamp.holds(), "the restart gave them no new time");
+        fetch(&store, Some(same()));
+        assert!(stamp.holds(), "the same keys again");
+        assert_eq!(store.status().age, Some(Duration::ZERO));
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,6 +15,7 @@ use crate::support::keys::open_hs512;
 use crate::support::listener::Listener;
 use crate::support::scene::Scene;
 use crate::support::upstream::Upstream;
+use crate::support::wait::eventually;
 
 #[test]
 fn the_configuration_of_the_tests_is_good() {
@@ -116,6 +117,12 @@ fn what_is_wrong_is_refused_with_its_place() {
         ("bad public entry", sound().set("/access/public", json!(["/api/v2/x"])), &["public"]),
         ("bad version", sound().set("/issuers/0/versions", json!(["v3"])), &["versions", "v3"]),
         ("no audience at all", sound().set("/handoff/audience", ""), &["audience"]),
+        ("no folder for keys", sound().set("/keys/cache_dir", ""), &["cache_dir", "a folder"]),
+        (
+            "a folder for keys below a file",
+            sound().set("/keys/cache_dir", "/dev/null/keys"),
+            &["airside.yaml:", "keys.cache_dir", "/dev/null/keys", "a folder to write to", "hint"],
+        ),
         (
             "plain http keys",
             sound().set("/issuers/0/keys_url", "http://keys.example/keys"),
@@ -219,7 +226,6 @@ fn what_is_not_yet_there_is_refused_by_name() {
         ("/issuers/1/public_key_file", json!("/x"), "public_key_file"),
         ("/handoff/private_key_file", json!("/x"), "private_key_file"),
         ("/limits/failing_per_client", json!(5), "failing_per_client"),
-        ("/keys/cache_dir", json!("/tmp/x"), "cache_dir"),
     ] {
         let ended = Airside::fails(&sound().set(pointer, value));
         verdicts.check(pointer, ended.code == Some(78), (ended.code, ended.log()));
@@ -553,5 +559,23 @@ fn spans_that_cannot_be_meant_are_refused() {
         assert_eq!(ended.code, Some(78), "{key}: {}", ended.log());
         let named = key.trim_start_matches('/').replace('/', ".");
         assert!(ended.stderr.contains(&named), "{key}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn the_folder_for_keys_may_be_a_flag_or_a_variable() {
+    for by_flag in [true, false] {
+        let (issuer, upstream) = (Issuer::start(), Upstream::start());
+        let config = Config::new(&issuer.url(), &upstream.url());
+        let folder = config.folder().join("keys").display().to_string();
+        let config = if by_flag {
+            config.args(&["--keys-cache-dir", &folder])
+        } else {
+            config.env("AIRSIDE_KEYS_CACHE_DIR", &folder)
+        };
+        let airside = Airside::start(&config);
+        let kept = || std::fs::read_dir(&folder).unwrap().count();
+        eventually("keys are kept", || (kept() == 1).then_some(()));
+        drop(airside);
     }
 }

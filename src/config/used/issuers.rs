@@ -93,9 +93,11 @@ impl Builder<'_, '_, '_> {
             unknown_kid_cooldown: keys.unknown_kid_cooldown.0,
             timeout: keys.timeout.0,
         };
+        let cache = self.cache_dir.as_ref().map(|folder| folder.file(name, source.url()));
         KeySource {
             store: Arc::new(KeyStore::fetched(Arc::clone(name), schedule)),
             source: Some(source),
+            cache,
             refresh: schedule.refresh,
         }
     }
@@ -159,6 +161,6 @@ impl Builder<'_, '_, '_> {
 
 impl KeySource {
     pub(super) fn given(store: Arc<KeyStore>) -> Self {
-        Self { store, source: None, refresh: Duration::MAX }
+        Self { store, source: None, cache: None, refresh: Duration::MAX }
     }
 }
