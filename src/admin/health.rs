@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use serde_json::{Map, Value, json};
 
-use crate::jwks::{Freshness, KeyStore, by_issuer};
+use crate::jwks::{Freshness, KeyStore, Provenance, by_issuer};
 
 /// What readiness is made of.
 #[derive(Debug)]
@@ -53,7 +53,8 @@ impl Health {
     }
 
     /// Whether we are ready, and why or why not: per issuer whether its keys are `fresh`, `stale`
-    /// or `none`, and their age in seconds. An issuer with several key sets shows the worst.
+    /// or `none`, their source, age, and the time that they serve on without a fetch, in seconds. An
+    /// issuer with several key sets shows the worst.
     #[must_use]
     pub fn report(&self) -> (bool, Value) {
         let mut issuers = Map::new();
@@ -63,7 +64,9 @@ impl Health {
             usable &= status.freshness != Freshness::None;
             let entry = json!({
                 "keys": name(status.freshness),
+                "source": status.source.map(Provenance::name),
                 "age_seconds": status.age.map(|age| age.as_secs()),
+                "autonomy_seconds": status.autonomy.map(|left| left.as_secs()),
             });
             issuers.insert(issuer.to_string(), entry);
         }

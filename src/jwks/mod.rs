@@ -8,4 +8,4 @@ pub mod refresh;
 pub mod store;
 
 pub use document::{Algorithm, Key, KeySet};
-pub use store::{Freshness, KeyStamp, KeyStatus, KeyStore, Schedule, by_issuer};
+pub use store::{Freshness, KeyStamp, KeyStatus, KeyStore, Provenance, Schedule, by_issuer};

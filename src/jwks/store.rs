@@ -44,6 +44,7 @@ struct Published {
     since: Instant,
     /// The age of the keys when they were published: those from disk were fetched long before.
     age: Duration,
+    provenance: Provenance,
     generation: u64,
 }
 
@@ -61,6 +62,7 @@ struct Fetches {
     /// The fetch that unknown `kid`s wait for, until it has ended.
     asked: Option<u64>,
     last_asked: Option<Instant>,
+    refreshes: Refreshes,
 }
 
 /// Proof that a key was in use, and the means to see whether it still is.
@@ -86,10 +88,51 @@ impl KeyStamp {
 pub struct KeyStatus {
     /// Fresh, stale or none.
     pub freshness: Freshness,
+    /// Where the keys in use come from; `None` while there are none.
+    pub source: Option<Provenance>,
     /// Age of the last good fetch; `None` for fixed keys and before the first.
     pub age: Option<Duration>,
+    /// How long keys serve on without a further fetch; `None` for fixed keys, which do not end.
+    pub autonomy: Option<Duration>,
+    /// How the fetches of this process ended.
+    pub refreshes: Refreshes,
     /// Whether there are keys, or the first attempt to get some has ended badly.
     pub attempted: bool,
+}
+
+/// Where keys come from; the one that shows trouble last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Provenance {
+    /// The configuration names them: a secret, a file.
+    Given,
+    /// Fetched by this process.
+    Network,
+    /// Fetched before the start, and kept on disk.
+    Disk,
+}
+
+impl Provenance {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Given, Self::Network, Self::Disk];
+
+    /// The name in reports and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Given => "given",
+            Self::Network => "network",
+            Self::Disk => "disk",
+        }
+    }
+}
+
+/// How many fetches ended how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refreshes {
+    /// With keys.
+    pub ok: u64,
+    /// Without.
+    pub failed: u64,
 }
 
 /// Whether keys can be used, and whether they are on schedule; the best first.
@@ -126,7 +169,7 @@ impl KeyStore {
             finished: watch::Sender::new(0),
         };
         if let Some(keys) = keys {
-            store.publish(keys, Duration::ZERO);
+            store.publish(keys, Duration::ZERO, Provenance::Given);
         }
         store
     }
@@ -187,8 +230,18 @@ impl KeyStore {
                 (Some(age), schedule.freshness(age))
             }
         };
-        let attempted = current.is_some() || *self.finished.borrow() > 0;
-        KeyStatus { freshness, age, attempted }
+        let in_use = current.as_ref().filter(|_| freshness != Freshness::None);
+        let left = |schedule: &Schedule| {
+            age.map_or(Duration::ZERO, |age| schedule.stale_for.saturating_sub(age))
+        };
+        KeyStatus {
+            freshness,
+            source: in_use.map(|current| current.provenance),
+            age,
+            autonomy: self.schedule.as_ref().map(left),
+            refreshes: self.fetches().refreshes,
+            attempted: current.is_some() || *self.finished.borrow() > 0,
+        }
     }
 
     /// For the refresher: the age at which keys are no longer used.
@@ -198,7 +251,7 @@ impl KeyStore {
 
     /// For the refresher: keys that were fetched that long ago, before this process began.
     pub(super) fn restore(&self, keys: KeySet, age: Duration) {
-        self.publish(keys, age);
+        self.publish(keys, age, Provenance::Disk);
     }
 
     /// For the refresher: waits until a request asks for a fetch.
@@ -215,12 +268,15 @@ impl KeyStore {
 
     /// For the refresher: a fetch has ended, with new keys or without. Without, the old ones stay.
     pub(super) fn fetch_ended(&self, keys: Option<KeySet>) {
+        let good = keys.is_some();
         if let Some(keys) = keys {
-            self.publish(keys, Duration::ZERO);
+            self.publish(keys, Duration::ZERO, Provenance::Network);
         }
         let ended = {
             let mut fetches = self.fetches();
             fetches.running = false;
+            fetches.refreshes.ok += u64::from(good);
+            fetches.refreshes.failed += u64::from(!good);
             if fetches.asked.is_some_and(|asked| asked <= fetches.started) {
                 fetches.asked = None;
                 fetches.last_asked = Some(Instant::now());
@@ -230,13 +286,13 @@ impl KeyStore {
         self.finished.send_replace(ended);
     }
 
-    fn publish(&self, keys: KeySet, age: Duration) {
+    fn publish(&self, keys: KeySet, age: Duration, provenance: Provenance) {
         let generation = match self.current.load().as_ref() {
             None => 1,
             Some(current) if current.keys.same_as(&keys) => current.generation,
             Some(current) => current.generation + 1,
         };
-        let published = Published { keys, since: Instant::now(), age, generation };
+        let published = Published { keys, since: Instant::now(), age, provenance, generation };
         self.current.store(Some(Arc::new(published)));
     }
 
@@ -287,7 +343,8 @@ impl KeyStore {
     }
 }
 
-/// The worst of each issuer's key sets, in the order of the configuration.
+/// The worst of each issuer's key sets and the sum of their refreshes, in the order of the
+/// configuration.
 #[must_use]
 pub fn by_issuer(stores: &[Arc<KeyStore>]) -> Vec<(&Arc<str>, KeyStatus)> {
     let mut issuers: Vec<(&Arc<str>, KeyStatus)> = Vec::new();
@@ -305,7 +362,16 @@ impl KeyStatus {
     fn or_worse(self, other: Self) -> Self {
         Self {
             freshness: self.freshness.max(other.freshness),
+            source: self.source.max(other.source),
             age: self.age.max(other.age),
+            autonomy: match (self.autonomy, other.autonomy) {
+                (Some(one), Some(another)) => Some(one.min(another)),
+                (one, another) => one.or(another),
+            },
+            refreshes: Refreshes {
+                ok: self.refreshes.ok + other.refreshes.ok,
+                failed: self.refreshes.failed + other.refreshes.failed,
+            },
             attempted: self.attempted && other.attempted,
         }
     }
@@ -416,6 +482,44 @@ mod tests {
         fetch(&store, Some(same()));
         assert!(stamp.holds(), "the same keys again");
         assert_eq!(store.status().age, Some(Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_status_says_where_keys_come_from_and_how_long_they_last() {
+        let fixed = KeyStore::fixed("file".into(), keys(&["a"]));
+        let status = fixed.status();
+        assert_eq!((status.source, status.autonomy), (Some(Provenance::Given), None));
+
+        let store = store();
+        let seen = || (store.status().source, store.status().autonomy);
+        assert_eq!(seen(), (None, Some(Duration::ZERO)));
+        let hour = Duration::from_secs(3600);
+        store.restore(keys(&["a"]), hour);
+        let left = SCHEDULE.stale_for.saturating_sub(hour);
+        assert_eq!(seen(), (Some(Provenance::Disk), Some(left)));
+        fetch(&store, None);
+        assert_eq!(seen(), (Some(Provenance::Disk), Some(left)));
+        fetch(&store, Some(keys(&["a"])));
+        assert_eq!(seen(), (Some(Provenance::Network), Some(SCHEDULE.stale_for)));
+        tokio::time::advance(SCHEDULE.stale_for + hour).await;
+        assert_eq!(seen(), (None, Some(Duration::ZERO)), "too old is as good as none");
+        assert_eq!(store.status().refreshes, Refreshes { ok: 1, failed: 1 });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_issuer_with_several_sets_shows_the_worst() {
+        let (good, kept, empty) = (store(), store(), store());
+        fetch(&good, Some(keys(&["a"])));
+        kept.restore(keys(&["b"]), Duration::from_secs(60));
+        fetch(&kept, None);
+        let worst = |stores: &[Arc<KeyStore>]| by_issuer(stores).remove(0).1;
+        let two = worst(&[Arc::clone(&good), Arc::clone(&kept)]);
+        assert_eq!((two.source, two.autonomy), (Some(Provenance::Disk), kept.status().autonomy));
+        assert_eq!(two.refreshes, Refreshes { ok: 1, failed: 1 });
+        assert!(two.attempted);
+        let three = worst(&[good, kept, empty]);
+        assert_eq!((three.freshness, three.autonomy), (Freshness::None, Some(Duration::ZERO)));
+        assert!(!three.attempted);
     }
 
     #[tokio::test(start_paused = true)]

@@ -17,7 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tracing_appender::non_blocking::ErrorCounter;
 
 use super::exchange::Exchange;
-use crate::jwks::{Freshness, KeyStore, by_issuer};
+use crate::jwks::{Freshness, KeyStatus, KeyStore, Provenance, by_issuer};
 use crate::rejection::Reason;
 use crate::route::Class;
 
@@ -304,14 +304,30 @@ impl Sources {
     }
 
     fn key_sets(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Age of the last good key set, by issuer";
-        let mut ages =
-            encoder.encode_descriptor("keys_age", help, Some(&Unit::Seconds), MetricType::Gauge)?;
         let issuers = by_issuer(&self.keys);
+        let help = "Age of the last good key set, by issuer";
+        Self::key_spans(encoder, "keys_age", help, &issuers, |status| status.age)?;
+        let help =
+            "How long keys serve on without a further fetch, by issuer; then tokens are refused";
+        Self::key_spans(encoder, "keys_autonomy", help, &issuers, |status| status.autonomy)?;
+        let help = "Where the keys in use come from, by issuer: 1 at the source";
+        let mut sources =
+            encoder.encode_descriptor("keys_source", help, None, MetricType::Gauge)?;
         for (issuer, status) in &issuers {
-            if let Some(age) = status.age {
-                let labels = [("issuer", issuer.as_ref())];
-                ConstGauge::new(age.as_secs_f64()).encode(ages.encode_family(&labels)?)?;
+            for source in Provenance::ALL {
+                let labels = [("issuer", issuer.as_ref()), ("source", source.name())];
+                let value = i64::from(status.source == Some(source));
+                ConstGauge::new(value).encode(sources.encode_family(&labels)?)?;
+            }
+        }
+        let help = "Fetches of keys that have ended, by issuer and outcome";
+        let kind = MetricType::Counter;
+        let mut refreshes = encoder.encode_descriptor("keys_refreshes", help, None, kind)?;
+        for (issuer, status) in &issuers {
+            let outcomes = [("ok", status.refreshes.ok), ("failed", status.refreshes.failed)];
+            for (outcome, count) in outcomes {
+                let labels = [("issuer", issuer.as_ref()), ("outcome", outcome)];
+                ConstCounter::new(count).encode(refreshes.encode_family(&labels)?)?;
             }
         }
         let help = "Whether tokens of the issuer can be verified now, by issuer";
@@ -320,6 +336,25 @@ impl Sources {
             let labels = [("issuer", issuer.as_ref())];
             let value = i64::from(status.freshness != Freshness::None);
             ConstGauge::new(value).encode(usable.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    /// A gauge of seconds, for the issuers that have it.
+    fn key_spans(
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        issuers: &[(&Arc<str>, KeyStatus)],
+        read: impl Fn(&KeyStatus) -> Option<Duration>,
+    ) -> fmt::Result {
+        let unit = Some(&Unit::Seconds);
+        let mut spans = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        for (issuer, status) in issuers {
+            if let Some(span) = read(status) {
+                let labels = [("issuer", issuer.as_ref())];
+                ConstGauge::new(span.as_secs_f64()).encode(spans.encode_family(&labels)?)?;
+            }
         }
         Ok(())
     }

@@ -115,10 +115,39 @@ fn an_issuer_of_several_tenants_is_one_series() {
     let other = "99998888-7777-6666-5555-444433332222";
     let scene = Scene::with(|config| config.set("/issuers/0/tenant", json!([TENANT, other])));
     let text = metrics(&scene);
-    for name in ["airside_keys_usable{", "airside_keys_age_seconds{"] {
+    for name in
+        ["airside_keys_usable{", "airside_keys_age_seconds{", "airside_keys_autonomy_seconds{"]
+    {
         let series = |line: &&str| line.starts_with(name) && line.contains("\"entra\"");
         assert_eq!(text.lines().filter(series).count(), 1, "{name} in\n{text}");
     }
+}
+
+#[test]
+fn key_sets_show_their_source_and_how_long_they_last() {
+    let scene = Scene::start();
+    let ready = scene.airside.ask_admin("/readyz").json();
+    let (entra, airflow) = (&ready["issuers"]["entra"], &ready["issuers"]["airflow"]);
+    assert_eq!(entra["source"], "network", "{ready}");
+    let autonomy = entra["autonomy_seconds"].as_u64().unwrap();
+    assert!((23 * 3600..=24 * 3600).contains(&autonomy), "{ready}");
+    assert_eq!(airflow["source"], "given", "{ready}");
+    assert!(airflow["autonomy_seconds"].is_null(), "{ready}");
+
+    scene.issuer.fail();
+    let unknown = SigningKey::next().token(v2_app().value());
+    assert_eq!(scene.present(&unknown).status, 401);
+    let text = metrics(&scene);
+    for line in [
+        r#"airside_keys_source{issuer="entra",source="network"} 1"#,
+        r#"airside_keys_source{issuer="entra",source="disk"} 0"#,
+        r#"airside_keys_source{issuer="airflow",source="given"} 1"#,
+        r#"airside_keys_refreshes_total{issuer="entra",outcome="ok"} 1"#,
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+    }
+    assert!(total(&text, r#"issuer="entra",outcome="failed""#) >= 1.0, "{text}");
+    assert!(total(&text, "airside_keys_autonomy_seconds{") > 23.0 * 3600.0, "{text}");
 }
 
 fn metrics(scene: &Scene) -> String {

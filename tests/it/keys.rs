@@ -339,7 +339,9 @@ fn a_restart_without_the_issuer_serves_at_once_from_disk() {
         assert_eq!(present(&airside, &token).status, 200, "{}", airside.log());
         let unknown = present(&airside, &SigningKey::next().token(v2_app().value()));
         assert_refused(&unknown, 401, "key_unknown");
-        assert_eq!(airside.ask_admin("/readyz").status, 200);
+        let ready = airside.ask_admin("/readyz");
+        assert_eq!(ready.status, 200);
+        assert_eq!(ready.json()["issuers"]["entra"]["source"], "disk");
     }
     // The issuer is back with another key, and then gone again.
     kept.issuer.publish(&[SigningKey::next().jwk()]);
