@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::header::{CACHE_CONTROL, HeaderMap};
 use reqwest::redirect::Policy;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -24,6 +25,8 @@ pub struct Fetched {
     pub keys: KeySet,
     /// The document itself.
     pub document: Vec<u8>,
+    /// How long its publisher takes it to be current.
+    pub max_age: Option<Duration>,
 }
 
 /// Where one key set comes from.
@@ -44,6 +47,12 @@ enum Place {
         issuer: String,
         url: Url,
     },
+}
+
+/// A document as it came.
+struct Got {
+    document: Vec<u8>,
+    max_age: Option<Duration>,
 }
 
 impl Source {
@@ -88,24 +97,25 @@ impl Source {
 
     /// Fetches the set once.
     pub async fn fetch(&self) -> Result<Fetched, FetchError> {
-        let document = match &self.place {
+        let Got { document, max_age } = match &self.place {
             Place::Keys(url) => self.get(url).await?,
             Place::Metadata { issuer, url } => {
-                let keys = keys_of(issuer, url, &self.get(url).await?)?;
+                let keys = keys_of(issuer, url, &self.get(url).await?.document)?;
                 self.get(&keys).await?
             }
         };
         let keys = KeySet::parse(&document).map_err(FetchError::Document)?;
-        Ok(Fetched { keys, document })
+        Ok(Fetched { keys, document, max_age })
     }
 
-    async fn get(&self, url: &Url) -> Result<Vec<u8>, FetchError> {
+    async fn get(&self, url: &Url) -> Result<Got, FetchError> {
         let network = |error: reqwest::Error| FetchError::Network(chain(&error.without_url()));
         let client = if is_loopback(url) { &self.loopback } else { &self.client };
         let mut response = client.get(url.clone()).send().await.map_err(network)?;
         if response.status() != reqwest::StatusCode::OK {
             return Err(FetchError::Status(response.status().as_u16()));
         }
+        let max_age = max_age(response.headers());
         let mut document = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(network)? {
             if document.len() + chunk.len() > MAX_DOCUMENT {
@@ -113,7 +123,7 @@ impl Source {
             }
             document.extend_from_slice(&chunk);
         }
-        Ok(document)
+        Ok(Got { document, max_age })
     }
 }
 
@@ -195,6 +205,18 @@ impl fmt::Display for FetchError {
 /// Entra's set is 15 KB; 1 MiB is generous and bounded.
 const MAX_DOCUMENT: usize = 1 << 20;
 
+/// The `max-age` of `Cache-Control` (RFC 9111, section 5.2.2.1), the shortest if there are several.
+/// What cannot be read says nothing: our own interval holds then.
+fn max_age(headers: &HeaderMap) -> Option<Duration> {
+    let lines = headers.get_all(CACHE_CONTROL).iter().filter_map(|line| line.to_str().ok());
+    let seconds = lines.flat_map(|line| line.split(',')).filter_map(|directive| {
+        let (name, value) = directive.split_once('=')?;
+        let value = value.trim().trim_matches('"');
+        name.trim().eq_ignore_ascii_case("max-age").then(|| value.parse().ok()).flatten()
+    });
+    seconds.min().map(Duration::from_secs)
+}
+
 /// Explicit roots, because an image FROM scratch has no certificate store.
 fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, SourceError> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
@@ -232,6 +254,27 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_shortest_max_age_counts_and_nonsense_does_not() {
+        for (lines, expected) in [
+            (&["max-age=600"][..], Some(600)),
+            (&["public, Max-Age=\"3600\", must-revalidate"], Some(3600)),
+            (&["max-age=600", "private,max-age=60"], Some(60)),
+            (&["max-age=0"], Some(0)),
+            (&[], None),
+            (&["no-store"], None),
+            (&["s-maxage=60, x-max-age=60, max-age"], None),
+            (&["max-age=-1"], None),
+            (&["max-age=soon, max-age=99999999999999999999"], None),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(CACHE_CONTROL, line.parse().unwrap());
+            }
+            assert_eq!(max_age(&headers), expected.map(Duration::from_secs), "{lines:?}");
+        }
+    }
 
     #[test]
     fn loopback_is_this_machine_and_nothing_that_looks_like_it() {

@@ -38,12 +38,12 @@ pub async fn keep_fresh(
     let mut failures = 0;
     loop {
         let pause = match fetch(&store, &source).await {
-            Ok(document) => {
+            Ok((document, max_age)) => {
                 failures = 0;
                 if let Some(cache) = &cache {
                     save(&store, cache.clone(), document).await;
                 }
-                jittered(refresh)
+                jittered(interval(max_age, refresh))
             }
             Err(()) => {
                 failures += 1;
@@ -57,20 +57,20 @@ pub async fn keep_fresh(
     }
 }
 
-async fn fetch(store: &KeyStore, source: &Source) -> Result<Vec<u8>, ()> {
+async fn fetch(store: &KeyStore, source: &Source) -> Result<(Vec<u8>, Option<Duration>), ()> {
     let (issuer, url) = (store.issuer(), source.url());
     let begun = Instant::now();
     store.fetch_begins();
     let outcome = source.fetch().await;
     let took = begun.elapsed();
     match outcome {
-        Ok(Fetched { keys, document }) => {
+        Ok(Fetched { keys, document, max_age }) => {
             for why in keys.skipped() {
                 debug!(%issuer, %url, why, "key left out");
             }
             info!(%issuer, %url, keys = keys.len(), ?took, "keys fetched");
             store.fetch_ended(Some(keys));
-            Ok(document)
+            Ok((document, max_age))
         }
         Err(error) => {
             store.fetch_ended(None);
@@ -91,6 +91,14 @@ async fn save(store: &KeyStore, cache: CacheFile, document: Vec<u8>) {
         warn!(%issuer, %file, %error, "keys not kept on disk");
     }
 }
+
+/// What the publisher says may bring the next fetch forward, but not too far, and never put it off.
+fn interval(max_age: Option<Duration>, refresh: Duration) -> Duration {
+    max_age.map_or(refresh, |max_age| max_age.max(SHORTEST_MAX_AGE).min(refresh))
+}
+
+/// A publisher that forbids caching is not to be asked without end.
+const SHORTEST_MAX_AGE: Duration = Duration::from_secs(300);
 
 /// Replicas started together drift apart: 80 to 100 % of the time.
 fn jittered(span: Duration) -> Duration {
@@ -113,6 +121,24 @@ mod tests {
     fn pauses_grow_and_stay_bounded() {
         let pauses: Vec<_> = (1..9).map(|n| backoff(n).as_secs()).collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30, 30]);
+    }
+
+    #[test]
+    fn a_max_age_brings_the_refresh_forward_within_bounds() {
+        let seconds = Duration::from_secs;
+        for (max_age, refresh, expected) in [
+            (None, 3600, 3600),
+            (Some(600), 3600, 600),
+            (Some(0), 3600, 300),
+            (Some(299), 3600, 300),
+            (Some(86400), 3600, 3600),
+            (Some(u64::MAX), 3600, 3600),
+            (Some(600), 60, 60),
+            (Some(0), 60, 60),
+        ] {
+            let found = interval(max_age.map(seconds), seconds(refresh));
+            assert_eq!(found, seconds(expected), "{max_age:?} {refresh}");
+        }
     }
 
     #[test]
