@@ -10,7 +10,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::{digest, rand};
 use base64::Engine as _;
@@ -28,11 +28,15 @@ use crate::clock::Timestamp;
 pub struct CacheDir(PathBuf);
 
 impl CacheDir {
-    /// Makes the folder, for this user alone, where it is missing, and tries to write to it.
+    /// Makes the folder, for this user alone, where it is missing, and tries to write to it. What a
+    /// process left there that ended in the middle of a write is removed.
     pub fn open(path: &Path) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        let (probe, _file) = temporary(&path.join("probe"))?;
+        let (probe, file) = temporary(&path.join(format!("{PREFIX}probe")))?;
+        // The clock of the folder's own machine: files are compared with nothing else.
+        let now = file.metadata().and_then(|metadata| metadata.modified());
         fs::remove_file(probe)?;
+        sweep(path, now?);
         Ok(Self(path.to_owned()))
     }
 
@@ -41,7 +45,7 @@ impl CacheDir {
     pub fn file(&self, issuer: &str, url: &Url) -> CacheFile {
         // A name has no line break in it, so no two pairs have the same text.
         let digest = digest::digest(&digest::SHA256, format!("{issuer}\n{url}").as_bytes());
-        let name = format!("keys-{}.json", URL_SAFE_NO_PAD.encode(digest));
+        let name = format!("{PREFIX}{}.json", URL_SAFE_NO_PAD.encode(digest));
         CacheFile { path: self.0.join(name), issuer: issuer.into(), url: url.as_str().into() }
     }
 }
@@ -184,6 +188,11 @@ impl Content<'_> {
 }
 
 const VERSION: u64 = 1;
+/// How names of files of ours begin, and those of unfinished ones end.
+const PREFIX: &str = "keys-";
+const UNFINISHED: &str = ".tmp";
+/// Long after any write: another process may share the folder and be in the middle of one.
+const ABANDONED: Duration = Duration::from_secs(3600);
 /// Room for a document of 1 MiB with nearly every byte of it escaped.
 const MAX_FILE: u64 = 2 << 20;
 /// What the clocks before and after a restart may differ by.
@@ -225,10 +234,25 @@ fn temporary(path: &Path) -> io::Result<(PathBuf, File)> {
     let mut random = [0; 12];
     rand::fill(&mut random).map_err(|_| io::Error::other("no random bytes"))?;
     let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}", URL_SAFE_NO_PAD.encode(random)));
+    name.push(format!(".{}{UNFINISHED}", URL_SAFE_NO_PAD.encode(random)));
     let name = PathBuf::from(name);
     let file = File::options().write(true).create_new(true).mode(0o600).open(&name)?;
     Ok((name, file))
+}
+
+/// Removes unfinished files that nobody will finish. One that stays does no harm.
+fn sweep(folder: &Path, now: SystemTime) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let unfinished = entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(UNFINISHED));
+        let modified = entry.metadata().and_then(|metadata| metadata.modified());
+        let age = modified.ok().and_then(|modified| now.duration_since(modified).ok());
+        if unfinished && age.is_some_and(|age| age > ABANDONED) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -354,6 +378,32 @@ mod tests {
         assert!(matches!(load(&file), Err(Unusable::NotOurs)), "a folder");
         assert!(file.save(b"{}", FETCHED).is_err());
         assert_eq!(names(&folder), 2, "a failed write leaves nothing");
+    }
+
+    #[test]
+    fn a_file_of_another_user_is_not_believed() {
+        let (_folder, file) = kept();
+        // Only root can give a file away, so elsewhere this says nothing.
+        if std::os::unix::fs::chown(file.path(), Some(1), None).is_ok() {
+            assert!(matches!(load(&file), Err(Unusable::NotOurs)));
+        }
+    }
+
+    #[test]
+    fn what_a_crash_left_behind_goes_with_a_later_start() {
+        let (folder, file) = kept();
+        let (old, handle) = temporary(file.path()).unwrap();
+        let hours_ago = handle.metadata().unwrap().modified().unwrap() - 2 * ABANDONED;
+        handle.set_modified(hours_ago).unwrap();
+        let (young, _handle) = temporary(file.path()).unwrap();
+        let foreign = folder.path().join("notes.tmp");
+        File::create(&foreign).unwrap().set_modified(hours_ago).unwrap();
+        File::options().append(true).open(file.path()).unwrap().set_modified(hours_ago).unwrap();
+        CacheDir::open(folder.path()).unwrap();
+        assert!(!old.exists());
+        assert!(young.exists(), "somebody may be writing it");
+        assert!(foreign.exists(), "not ours");
+        assert!(load(&file).unwrap().is_some());
     }
 
     #[test]
