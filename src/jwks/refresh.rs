@@ -5,8 +5,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::disk::CacheFile;
@@ -36,12 +36,13 @@ pub async fn keep_fresh(
     refresh: Duration,
 ) {
     let mut failures = 0;
+    let mut writer = Writer::new(WRITE_PATIENCE);
     loop {
         let pause = match fetch(&store, &source).await {
             Ok((document, max_age)) => {
                 failures = 0;
                 if let Some(cache) = &cache {
-                    save(&store, cache.clone(), document).await;
+                    save(&store, cache.clone(), document, &mut writer).await;
                 }
                 jittered(interval(max_age, refresh))
             }
@@ -82,13 +83,43 @@ async fn fetch(store: &KeyStore, source: &Source) -> Result<(Vec<u8>, Option<Dur
 }
 
 /// A disk that fails costs the next restart, never a request.
-async fn save(store: &KeyStore, cache: CacheFile, document: Vec<u8>) {
+async fn save(store: &KeyStore, cache: CacheFile, document: Vec<u8>, writer: &mut Writer) {
     let (issuer, file) = (store.issuer(), cache.path().display().to_string());
     let fetched = clock::now();
-    // Not on the control thread: a disk may take its time.
-    let written = spawn_blocking(move || cache.save(&document, fetched)).await;
-    if let Err(error) = written.map_err(io::Error::other).flatten() {
+    if let Err(error) = writer.write(move || cache.save(&document, fetched)).await {
         warn!(%issuer, %file, %error, "keys not kept on disk");
+    }
+}
+
+/// Writes beside the control thread, one write at a time. A disk that hangs (a network's may) is not
+/// waited for: the next fetch is more important.
+struct Writer {
+    patience: Duration,
+    hanging: Option<JoinHandle<io::Result<()>>>,
+}
+
+const WRITE_PATIENCE: Duration = Duration::from_secs(2);
+
+impl Writer {
+    const fn new(patience: Duration) -> Self {
+        Self { patience, hanging: None }
+    }
+
+    async fn write(
+        &mut self,
+        work: impl FnOnce() -> io::Result<()> + Send + 'static,
+    ) -> io::Result<()> {
+        if self.hanging.as_ref().is_some_and(|write| !write.is_finished()) {
+            return Err(io::Error::other("the write before it has not ended"));
+        }
+        let mut write = spawn_blocking(work);
+        match timeout(self.patience, &mut write).await {
+            Ok(ended) => ended.map_err(io::Error::other).flatten(),
+            Err(_) => {
+                self.hanging = Some(write);
+                Err(io::Error::other(format!("no end of the write after {:?}", self.patience)))
+            }
+        }
     }
 }
 
@@ -115,7 +146,27 @@ fn backoff(failures: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_is_not_waited_for() {
+        let mut writer = Writer::new(Duration::from_millis(10));
+        let (disk_answers, hangs) = mpsc::channel();
+        let hanging = writer.write(move || hangs.recv().map_err(io::Error::other)).await;
+        assert!(hanging.unwrap_err().to_string().contains("10ms"));
+        let behind = writer.write(|| Ok(())).await;
+        assert!(behind.unwrap_err().to_string().contains("has not ended"));
+        disk_answers.send(()).unwrap();
+        while writer.hanging.as_ref().is_some_and(|write| !write.is_finished()) {
+            sleep(Duration::from_millis(1)).await;
+        }
+        writer.patience = Duration::from_secs(60);
+        writer.write(|| Ok(())).await.unwrap();
+        let failing = writer.write(|| Err(io::Error::other("no space"))).await;
+        assert_eq!(failing.unwrap_err().to_string(), "no space");
+    }
 
     #[test]
     fn pauses_grow_and_stay_bounded() {
