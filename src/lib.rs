@@ -7,7 +7,8 @@
 //! 2. [`sanitize`] removes what only airside may say.
 //! 3. [`route`] knows which rule the path falls under; what is not listed is protected.
 //! 4. [`credential`] finds exactly one bearer token.
-//! 5. [`token`] verifies it against the keys in [`jwks`]; [`caller`] remembers the verdict.
+//! 5. [`token`] verifies it against the keys in [`jwks`] and the list of [`revocation`]; [`caller`]
+//!    remembers the verdict.
 //! 6. [`identity`] turns the claims into a user name and Airflow roles.
 //! 7. [`policy`] decides whether this caller may make this request.
 //! 8. [`handoff`] tells Airflow who is calling; nothing else makes a request that it may see.
@@ -35,6 +36,7 @@ pub mod jwks;
 pub mod policy;
 pub mod proxy;
 pub mod rejection;
+pub mod revocation;
 pub mod route;
 pub mod sanitize;
 pub mod secret;

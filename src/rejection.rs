@@ -39,6 +39,7 @@ pub enum Reason {
     ClaimInvalid,
     TokenExpired,
     TokenNotYetValid,
+    TokenRevoked,
     RoleMissing,
     ClientNotAllowed,
     IdentityUnsafe,
@@ -59,7 +60,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of its discriminant.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::RequestMalformed,
         Self::PathAmbiguous,
         Self::CredentialAmbiguous,
@@ -83,6 +84,7 @@ impl Reason {
         Self::ClaimInvalid,
         Self::TokenExpired,
         Self::TokenNotYetValid,
+        Self::TokenRevoked,
         Self::RoleMissing,
         Self::ClientNotAllowed,
         Self::IdentityUnsafe,
@@ -153,6 +155,7 @@ impl Reason {
             Self::ClaimInvalid => (WHO, "claim_invalid", "A claim of the token has the wrong type or is out of range."),
             Self::TokenExpired => (WHO, "token_expired", "The token has expired: get a new one."),
             Self::TokenNotYetValid => (WHO, "token_not_yet_valid", "The token is not valid yet: compare the clocks of the issuer and this host."),
+            Self::TokenRevoked => (WHO, "token_revoked", "The token has been revoked here: ask whoever runs this service."),
             Self::RoleMissing => (NO, "role_missing", "The token is valid but carries no role that is mapped to an Airflow role: have an app role assigned to the user or the application, then get a new token."),
             Self::ClientNotAllowed => (NO, "client_not_allowed", "The token is valid but was issued to a client application that is not allowed here."),
             Self::IdentityUnsafe => (NO, "identity_unsafe", "The token is valid but its user name or a role is empty or has characters that cannot be passed on."),
