@@ -84,6 +84,9 @@ impl App {
                 tokio::spawn(keep_fresh(keys.store, source, keys.cache, keys.refresh));
             }
         }
+        if let Some(watch) = config.revocation_watch {
+            tokio::spawn(watch.run());
+        }
         let (trigger, drain) = shutdown::drain();
         let log = config.access_log.then(|| AccessLog::new(logging.writer(), logging.format()));
         let blueprint = Blueprint {

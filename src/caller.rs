@@ -1,8 +1,8 @@
 //! Verified callers: a token is verified and identified once, then recognised until it expires,
-//! its key goes, or memory is needed.
+//! its key goes, it is revoked, or memory is needed.
 //!
 //! A [`Caller`] in the cache proves nothing yet: only [`Callers::recognise`] makes an
-//! [`Authenticated`], and it judges the times at that moment.
+//! [`Authenticated`], and it judges the times and the revocation list at that moment.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use crate::credential::BearerToken;
 use crate::identity::{Directory, Principal};
 use crate::jwks::KeyStamp;
 use crate::rejection::Rejection;
+use crate::revocation::Clearance;
 use crate::token::Verifier;
 use crate::token::claims::Validity;
 use crate::token::jws::Parts;
@@ -26,6 +27,7 @@ struct Caller {
     without_role: Option<Arc<str>>,
     validity: Validity,
     keys: KeyStamp,
+    clearance: Clearance,
 }
 
 /// Proof that the token of this request is valid now, and whose it is.
@@ -77,6 +79,7 @@ impl Callers {
         let name = fingerprint(token);
         if let Some(caller) = self.known.get(&name).filter(|caller| caller.keys.holds()) {
             caller.validity.check(now)?;
+            self.verifier.revocations().recheck(&caller.clearance, now)?;
             return Ok(caller.authenticated());
         }
         let caller = self.verify(token, now).await?;
@@ -107,12 +110,13 @@ impl Callers {
             without_role: identified.without_role.map(Arc::from),
             validity: verified.validity(),
             keys: verified.keys().clone(),
+            clearance: verified.into_clearance(),
         })
     }
 }
 
 impl Caller {
-    /// Only after its times have been judged.
+    /// Only after its times and the revocation list have been judged.
     fn authenticated(&self) -> Authenticated {
         let principal = Arc::clone(&self.principal);
         Authenticated { principal, without_role: self.without_role.clone() }

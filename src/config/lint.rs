@@ -29,11 +29,10 @@ static SCHEMA: LazyLock<Json> = LazyLock::new(|| {
 
 /// Keys and values of the configuration's design that this version does not have: refused by name
 /// rather than as unknown. Without values: the whole key.
-const LATER: [(&str, &[&str]); 25] = [
+const LATER: [(&str, &[&str]); 24] = [
     ("execution_listen", &[]),
     ("tls", &[]),
     ("proxy_protocol", &[]),
-    ("revocation", &[]),
     ("exchange", &[]),
     ("forward_auth", &[]),
     ("telemetry", &[]),
@@ -516,7 +515,6 @@ log: {{access: 'yes'}}
         for later in [
             "tls: {cert_file: /c, key_file: /k}",
             "proxy_protocol: true",
-            "revocation: {file: /r}",
             "exchange: {enabled: true}",
             "access: {ui: login}",
             "access: {execution_api: verify}",

@@ -6,6 +6,7 @@ mod airflow_issuer;
 mod entra;
 mod issuers;
 mod oidc;
+mod revocation;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -25,6 +26,7 @@ use crate::jwks::KeyStore;
 use crate::jwks::disk::{CacheDir, CacheFile};
 use crate::jwks::fetch::{Source, Url};
 use crate::proxy::Gate;
+use crate::revocation::watch::Watch;
 use crate::secret::Secret;
 use crate::telemetry::logging::Format;
 use crate::upstream;
@@ -48,6 +50,8 @@ pub struct Config {
     pub connections: u64,
     /// Where each issuer's keys come from.
     pub keys: Vec<KeySource>,
+    /// What follows the list of revoked tokens, if there is one.
+    pub revocation_watch: Option<Watch>,
     /// How long the end may take.
     pub drain: Drain,
     /// How many cores serve requests.
@@ -102,6 +106,8 @@ impl Builder<'_, '_, '_> {
         let upstream = self.upstream();
         self.cache_dir = self.cache_dir();
         let issuers = self.issuers();
+        let revocations =
+            self.revocations(issuers.as_ref().map(|(_, mappings, _)| mappings.as_slice()));
         let access = self.access();
         let handoff = self.handoff();
         let sanitizer = handoff.as_ref().map(|handoff| self.sanitizer(&handoff.headers));
@@ -110,6 +116,7 @@ impl Builder<'_, '_, '_> {
         let leeway = self.at_most("leeway", written.leeway.0, MOST_LEEWAY);
         let (issuers, mappings, keys) = issuers?;
         let verifier = self.verifier(issuers, leeway);
+        let (revocations, revocation_watch) = revocations?;
         let threads = self.threads();
         let limits = &written.limits;
         Some(Config {
@@ -120,7 +127,7 @@ impl Builder<'_, '_, '_> {
                 sanitizer: sanitizer?,
                 sessions: written.access.ui == written::Ui::Airflow,
                 access: access?,
-                callers: Callers::new(verifier?, Directory::new(mappings)),
+                callers: Callers::new(verifier?.watching(revocations), Directory::new(mappings)),
                 handoff: handoff?,
                 token_bytes: limits.token_bytes as usize,
                 in_flight: u64::from(limits.in_flight),
@@ -133,6 +140,7 @@ impl Builder<'_, '_, '_> {
             },
             connections: u64::from(limits.connections),
             keys,
+            revocation_watch,
             drain: Drain { delay: written.drain.delay.0, timeout: written.drain.timeout.0 },
             threads,
             log_format: match written.log.format {

@@ -41,6 +41,9 @@ pub struct Written {
     /// When keys are fetched.
     #[serde(default)]
     pub keys: Keys,
+    /// Tokens that are refused although they verify.
+    #[serde(default)]
+    pub revocation: Revocation,
     /// What a client may take.
     #[serde(default)]
     pub limits: Limits,
@@ -443,6 +446,14 @@ pub struct Keys {
     pub cache_dir: Option<String>,
     /// The longest a fetch may take.
     pub timeout: Lapse,
+}
+
+/// Tokens that are refused although they verify.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Revocation {
+    /// A YAML file with the list of them; followed when it changes.
+    pub file: Option<String>,
 }
 
 /// What a client may take.

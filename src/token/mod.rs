@@ -1,5 +1,5 @@
 //! From a bearer token to [`VerifiedClaims`], in the order in which reasons are given: shape,
-//! header, issuer, algorithm, kid, signature, kind, tenant, audience, times, client.
+//! header, issuer, algorithm, kid, signature, kind, tenant, audience, times, revocation, client.
 //!
 //! [`jws`] takes the token apart, [`json`] reads it strictly, [`claims`] has the registered claims,
 //! [`entra`], [`airflow`] and [`oidc`] have the rules of the kinds of issuer.
@@ -19,6 +19,7 @@ use crate::clock::Timestamp;
 use crate::credential::BearerToken;
 use crate::jwks::{Algorithm, Key, KeyStamp, KeyStore};
 use crate::rejection::{Reason, Rejection};
+use crate::revocation::{Clearance, Revocations};
 use claims::{Claims, Needed, Validity};
 use json::Json;
 use jws::{Header, Parts};
@@ -56,13 +57,14 @@ impl Rules {
     }
 }
 
-/// Claims of which signature, algorithm, issuer, audience and times have been checked.
+/// Claims of which signature, algorithm, issuer, audience, times and revocation have been checked.
 #[derive(Debug)]
 pub struct VerifiedClaims<'a> {
     issuer: usize,
     claims: Claims<'a>,
     validity: Validity,
     keys: KeyStamp,
+    clearance: Clearance,
 }
 
 impl<'a> VerifiedClaims<'a> {
@@ -89,6 +91,12 @@ impl<'a> VerifiedClaims<'a> {
     pub const fn keys(&self) -> &KeyStamp {
         &self.keys
     }
+
+    /// What it takes to ask again whether the token has been revoked.
+    #[must_use]
+    pub fn into_clearance(self) -> Clearance {
+        self.clearance
+    }
 }
 
 /// Judges tokens against the configured issuers.
@@ -98,6 +106,7 @@ pub struct Verifier {
     by_iss: HashMap<String, Claimant>,
     without_iss: Option<Claimant>,
     leeway: Duration,
+    revocations: Arc<Revocations>,
 }
 
 /// Who claims a token: an issuer entry, and for Entra which tenant of it and which keys.
@@ -122,8 +131,13 @@ pub struct Contested {
 impl Verifier {
     /// A verifier of `issuers`; `leeway` is given on every time claim.
     pub fn new(issuers: Vec<Issuer>, leeway: Duration) -> Result<Self, Contested> {
-        let mut verifier =
-            Self { issuers: Vec::new(), by_iss: HashMap::new(), without_iss: None, leeway };
+        let mut verifier = Self {
+            issuers: Vec::new(),
+            by_iss: HashMap::new(),
+            without_iss: None,
+            leeway,
+            revocations: Arc::new(Revocations::none()),
+        };
         for (index, issuer) in issuers.iter().enumerate() {
             for (iss, tenant, keys) in claimed(&issuer.rules) {
                 verifier.register(iss, Claimant { issuer: index, tenant, keys })?;
@@ -131,6 +145,18 @@ impl Verifier {
         }
         verifier.issuers = issuers;
         Ok(verifier)
+    }
+
+    /// Refuses what is on this list, whose issuers are in the order of the verifier's.
+    #[must_use]
+    pub fn watching(self, revocations: Arc<Revocations>) -> Self {
+        Self { revocations, ..self }
+    }
+
+    /// The list of what is refused although it verifies.
+    #[must_use]
+    pub fn revocations(&self) -> &Revocations {
+        &self.revocations
     }
 
     fn register(&mut self, iss: Option<String>, claimant: Claimant) -> Result<(), Contested> {
@@ -200,10 +226,12 @@ impl Verifier {
         claims.check_audience(&issuer.audiences)?;
         let validity = claims.validity(issuer.rules.needed_times(), self.leeway)?;
         validity.check(now)?;
+        let text = |name: &str| claims.text(name).ok().flatten();
+        let clearance = self.revocations.clear(claimant.issuer, text, header.kid(), now)?;
         if let Rules::Entra(rules) = &issuer.rules {
             rules.check_client(&claims)?;
         }
-        Ok(VerifiedClaims { issuer: claimant.issuer, claims, validity, keys })
+        Ok(VerifiedClaims { issuer: claimant.issuer, claims, validity, keys, clearance })
     }
 
     /// The entry that the unverified `iss` names; never a place to fetch anything from.

@@ -208,7 +208,6 @@ fn what_is_not_yet_there_is_refused_by_name() {
         ("/tls", json!({"cert_file": "/x", "key_file": "/y"}), "tls"),
         ("/proxy_protocol", json!(true), "proxy_protocol"),
         ("/execution_listen", json!("127.0.0.1:0"), "execution_listen"),
-        ("/revocation", json!({"file": "/x"}), "revocation"),
         ("/exchange", json!({"enabled": true}), "exchange"),
         ("/forward_auth", json!({"listen": "127.0.0.1:0"}), "forward_auth"),
         ("/telemetry", json!({"otlp_endpoint": "http://127.0.0.1:1"}), "telemetry"),

@@ -24,6 +24,7 @@ mod life;
 mod limits;
 mod logging;
 mod refusals;
+mod revocation;
 mod routes;
 mod streaming;
 mod wire;
