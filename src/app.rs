@@ -108,7 +108,12 @@ impl App {
         let stage = Stage::default();
         let shown = Arc::new(Admin {
             health: Health::new(stage.clone(), stores.clone(), config.ready_needs_keys),
-            metrics: Metrics::new(metrics, stores, logging.writer().error_counter()),
+            metrics: Metrics::new(
+                metrics,
+                stores,
+                config.revocations,
+                logging.writer().error_counter(),
+            ),
         });
         logging.listening("proxy", proxy.address);
         logging.listening("admin", admin.address);

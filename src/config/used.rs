@@ -26,6 +26,7 @@ use crate::jwks::KeyStore;
 use crate::jwks::disk::{CacheDir, CacheFile};
 use crate::jwks::fetch::{Source, Url};
 use crate::proxy::Gate;
+use crate::revocation::Revocations;
 use crate::revocation::watch::Watch;
 use crate::secret::Secret;
 use crate::telemetry::logging::Format;
@@ -50,7 +51,9 @@ pub struct Config {
     pub connections: u64,
     /// Where each issuer's keys come from.
     pub keys: Vec<KeySource>,
-    /// What follows the list of revoked tokens, if there is one.
+    /// The list of revoked tokens that the gate asks.
+    pub revocations: Arc<Revocations>,
+    /// What follows its file, if there is one.
     pub revocation_watch: Option<Watch>,
     /// How long the end may take.
     pub drain: Drain,
@@ -127,7 +130,10 @@ impl Builder<'_, '_, '_> {
                 sanitizer: sanitizer?,
                 sessions: written.access.ui == written::Ui::Airflow,
                 access: access?,
-                callers: Callers::new(verifier?.watching(revocations), Directory::new(mappings)),
+                callers: Callers::new(
+                    verifier?.watching(Arc::clone(&revocations)),
+                    Directory::new(mappings),
+                ),
                 handoff: handoff?,
                 token_bytes: limits.token_bytes as usize,
                 in_flight: u64::from(limits.in_flight),
@@ -140,6 +146,7 @@ impl Builder<'_, '_, '_> {
             },
             connections: u64::from(limits.connections),
             keys,
+            revocations,
             revocation_watch,
             drain: Drain { delay: written.drain.delay.0, timeout: written.drain.timeout.0 },
             threads,

@@ -19,6 +19,7 @@ use tracing_appender::non_blocking::ErrorCounter;
 use super::exchange::Exchange;
 use crate::jwks::{Freshness, KeyStatus, KeyStore, Provenance, by_issuer};
 use crate::rejection::Reason;
+use crate::revocation::{Reload, Revocations};
 use crate::route::Class;
 
 /// The counters of one core.
@@ -207,15 +208,16 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// The metrics of these cores, key stores, and log.
+    /// The metrics of these cores, key stores, revocation list, and log.
     #[must_use]
     pub fn new(
         cores: Vec<Arc<CoreMetrics>>,
         keys: Vec<Arc<KeyStore>>,
+        revocations: Arc<Revocations>,
         lost_lines: ErrorCounter,
     ) -> Self {
         let mut registry = Registry::with_prefix("airside");
-        registry.register_collector(Box::new(Sources { cores, keys, lost_lines }));
+        registry.register_collector(Box::new(Sources { cores, keys, revocations, lost_lines }));
         Self { registry }
     }
 
@@ -233,6 +235,7 @@ impl Metrics {
 struct Sources {
     cores: Vec<Arc<CoreMetrics>>,
     keys: Vec<Arc<KeyStore>>,
+    revocations: Arc<Revocations>,
     lost_lines: ErrorCounter,
 }
 
@@ -358,6 +361,23 @@ impl Sources {
         }
         Ok(())
     }
+
+    fn revocations(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        if !self.revocations.watches() {
+            return Ok(());
+        }
+        let help = "Entries of the revocation list in force, those that have run out included";
+        Self::gauge(encoder, "revocation_entries", help, self.revocations.entries())?;
+        let help = "Changes of the revocation list's file, by what became of them";
+        let kind = MetricType::Counter;
+        let mut reloads = encoder.encode_descriptor("revocation_reloads", help, None, kind)?;
+        for outcome in Reload::ALL {
+            let labels = [("outcome", outcome.name())];
+            let count = ConstCounter::new(self.revocations.reloads(outcome));
+            count.encode(reloads.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
 }
 
 impl Collector for Sources {
@@ -398,7 +418,8 @@ impl Collector for Sources {
         self.histogram(&mut encoder, "verify_duration", help, |core| &core.verify)?;
         let help = "From sending the request to Airflow to the head of its answer";
         self.histogram(&mut encoder, "upstream_duration", help, |core| &core.upstream)?;
-        self.key_sets(&mut encoder)
+        self.key_sets(&mut encoder)?;
+        self.revocations(&mut encoder)
     }
 }
 
@@ -420,7 +441,8 @@ mod tests {
         core.verify.observe(Duration::from_micros(70));
         core.connection_opened();
         let (writer, _guard) = NonBlocking::new(std::io::sink());
-        let text = Metrics::new(vec![core], Vec::new(), writer.error_counter()).encode();
+        let none = Arc::new(Revocations::none());
+        let text = Metrics::new(vec![core], Vec::new(), none, writer.error_counter()).encode();
         for line in [
             "airside_connections 1",
             "airside_verify_duration_seconds_bucket{le=\"0.0001\"} 1",

@@ -108,6 +108,10 @@ fn a_caller_in_use_is_refused_within_five_seconds_and_let_in_again_when_lifted()
 
     fs::write(&file, "[]\n").unwrap();
     soon(|| (scene.present(&app).status == 200).then_some(()));
+    let metrics = metrics(&scene);
+    assert!(metrics.contains("airside_revocation_reloads_total{outcome=\"loaded\"} 2"));
+    assert!(metrics.contains("airside_revocation_entries 0"));
+    assert!(metrics.contains("reason=\"token_revoked\""));
 }
 
 #[test]
@@ -119,6 +123,9 @@ fn a_broken_file_keeps_the_list_and_says_what_is_wrong_once() {
     let line = scene.airside.line_with(&["WARN", "revocation", "line 2, column 11"]);
     assert!(line.contains("subjct") && line.contains("revoked.yaml"), "{line}");
     assert_eq!(scene.present(&token).status, 200, "no part of a broken file counts");
+    let counted = metrics(&scene);
+    assert!(counted.contains("airside_revocation_entries 1"), "{counted}");
+    assert!(counted.contains("airside_revocation_reloads_total{outcome=\"rejected\"} 1"));
 
     fs::remove_file(&file).unwrap();
     scene.airside.line_with(&["WARN", "revocation", "cannot be read"]);
@@ -135,6 +142,7 @@ fn a_file_that_vanishes_keeps_its_list() {
     fs::remove_file(&file).unwrap();
     scene.airside.line_with(&["WARN", "revocation", "cannot be read"]);
     assert_refused(&scene.present(&v2_app().token()), 401, "token_revoked");
+    assert!(metrics(&scene).contains("airside_revocation_reloads_total{outcome=\"unreadable\"} 1"));
 }
 
 #[test]
@@ -216,4 +224,8 @@ fn refused(scene: &Scene, token: &str) -> Option<Response> {
 /// Within the five seconds that are promised.
 fn soon<T>(ask: impl FnMut() -> Option<T>) -> T {
     within(Duration::from_secs(5), ask).expect("a change is in force within five seconds")
+}
+
+fn metrics(scene: &Scene) -> String {
+    scene.airside.ask_admin("/metrics").text()
 }
