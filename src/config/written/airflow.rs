@@ -1,0 +1,208 @@
+//! `upstream`, `handoff` and `access`: where Airflow is, what it is told, and what of it is open.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::values::{Lapse, WebAddress};
+
+/// Airflow.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// Where Airflow listens; a path here is prepended to every request's.
+    pub url: WebAddress,
+    /// The major version: which route table applies.
+    #[serde(default = "airflow_version")]
+    #[schemars(range(min = 3, max = 3))]
+    pub airflow: u8,
+    /// The path of Airflow's `[api] base_url`, if any.
+    #[serde(default)]
+    pub base_path: String,
+    /// To be connected.
+    #[serde(default = "connect_timeout")]
+    pub connect_timeout: Lapse,
+    /// From the end of the request body to the head of the answer.
+    #[serde(default = "response_header_timeout")]
+    pub response_header_timeout: Lapse,
+    /// Without a byte either way.
+    #[serde(default = "upstream_idle_timeout")]
+    pub idle_timeout: Lapse,
+}
+
+/// How Airflow is told who is calling.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Handoff {
+    /// The form.
+    #[serde(rename = "type")]
+    pub form: HandoffType,
+    /// Airflow's auth manager.
+    #[serde(default)]
+    pub auth_manager: AuthManager,
+    /// The file with `[api_auth] jwt_secret`.
+    pub secret_file: String,
+    /// `[api_auth] jwt_audience`.
+    #[serde(default = "airflow_audience")]
+    pub audience: String,
+    /// `[api_auth] jwt_issuer`, where that is set.
+    #[serde(default)]
+    pub issuer: Option<String>,
+    /// How long a handed-on token is valid; it is renewed at half of it.
+    #[serde(default = "handoff_lifetime")]
+    pub lifetime: Lapse,
+    /// The names of the identity headers.
+    #[serde(default)]
+    pub headers: Headers,
+}
+
+/// The form of the hand-off.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HandoffType {
+    /// A token that Airflow takes for its own.
+    AirflowToken,
+}
+
+/// Airflow's auth manager.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthManager {
+    /// `SimpleAuthManager`: the four roles, no database.
+    #[default]
+    Simple,
+}
+
+/// The names of the identity headers.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Headers {
+    /// The user name.
+    pub user: String,
+    /// The Airflow roles, joined by commas.
+    pub roles: String,
+    /// The name of the issuer's entry.
+    pub issuer: String,
+    /// Reserved; always removed from requests.
+    pub assertion: String,
+}
+
+/// What is open without a token of ours.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Access {
+    /// Browser sessions.
+    pub ui: Ui,
+    /// Where passwords are exchanged; by default open with `ui: airflow`, otherwise closed.
+    pub password_login: Option<Door>,
+    /// The API of workers.
+    pub execution_api: ExecutionApi,
+    /// API documentation.
+    pub docs: Door,
+    /// CORS preflights.
+    pub preflight: Preflight,
+    /// Schemes handed to Airflow's own backends unjudged.
+    pub delegate: Delegate,
+    /// Further `METHOD /exact/path` without a token.
+    pub public: Vec<String>,
+}
+
+/// Browser sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Ui {
+    /// Airflow's to judge.
+    Airflow,
+    /// Nobody's: pages are protected like anything else.
+    Closed,
+}
+
+/// Open or closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Door {
+    /// Forwarded.
+    Open,
+    /// Not.
+    Closed,
+}
+
+/// The API of workers.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ExecutionApi {
+    /// Forwarded untouched: Airflow judges the tokens of its tasks.
+    Forward,
+    /// Refused for everyone.
+    Closed,
+}
+
+/// CORS preflights.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Preflight {
+    /// Protected like anything else.
+    Closed,
+    /// Forwarded to Airflow without identity.
+    Airflow,
+}
+
+/// Schemes handed to Airflow's own backends unjudged.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Delegate {
+    /// `Basic`.
+    #[schemars(extend("const" = false))]
+    pub basic: bool,
+    /// `Negotiate`.
+    #[schemars(extend("const" = false))]
+    pub negotiate: bool,
+}
+
+impl Default for Headers {
+    fn default() -> Self {
+        Self {
+            user: "X-Airside-User".into(),
+            roles: "X-Airside-Roles".into(),
+            issuer: "X-Airside-Issuer".into(),
+            assertion: "X-Airside-Assertion".into(),
+        }
+    }
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self {
+            ui: Ui::Airflow,
+            password_login: None,
+            execution_api: ExecutionApi::Forward,
+            docs: Door::Closed,
+            preflight: Preflight::Closed,
+            delegate: Delegate::default(),
+            public: Vec::new(),
+        }
+    }
+}
+
+const fn airflow_version() -> u8 {
+    3
+}
+
+const fn connect_timeout() -> Lapse {
+    Lapse::seconds(2)
+}
+
+const fn response_header_timeout() -> Lapse {
+    Lapse::seconds(120)
+}
+
+const fn upstream_idle_timeout() -> Lapse {
+    Lapse::seconds(15 * 60)
+}
+
+const fn handoff_lifetime() -> Lapse {
+    Lapse::seconds(5 * 60)
+}
+
+pub(super) fn airflow_audience() -> String {
+    "apache-airflow".into()
+}

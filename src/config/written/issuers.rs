@@ -1,0 +1,231 @@
+//! `issuers` and `roles`: who may issue tokens, and what the roles in them mean.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::{self, Deserializer};
+
+use super::airflow::airflow_audience;
+use super::values::{OneOrMany, WebAddress};
+
+/// Who issues tokens.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Issuer {
+    /// Microsoft Entra ID.
+    Entra(Box<Entra>),
+    /// Airflow itself.
+    Airflow(Box<Airflow>),
+    /// Any OpenID issuer: GitHub Actions, Google, Keycloak, a Kubernetes cluster.
+    Oidc(Box<Oidc>),
+}
+
+/// Microsoft Entra ID.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Entra {
+    /// A name for logs, metrics and the issuer header.
+    pub name: String,
+    /// The directory (tenant) id, a GUID; or a list of them.
+    pub tenant: OneOrMany,
+    /// The application (client) id of the API's registration, a GUID.
+    pub client_id: String,
+    /// Accepted `aud` values; by default `client_id` and `api://client_id`, each with and without
+    /// a trailing slash.
+    #[serde(default)]
+    pub audiences: Vec<String>,
+    /// The Microsoft cloud, which decides the expected issuers.
+    #[serde(default)]
+    pub cloud: Cloud,
+    /// Where keys come from; by the cloud unless given. Never changes the expected issuers.
+    #[serde(default)]
+    pub authority: Option<WebAddress>,
+    /// The address of the key set, in place of the authority's.
+    #[serde(default)]
+    pub keys_url: Option<WebAddress>,
+    /// A file with the key set, in place of an address.
+    #[serde(default)]
+    pub keys_file: Option<String>,
+    /// Accepted token versions.
+    #[serde(default = "versions")]
+    pub versions: Vec<Version>,
+    /// Client applications that may call; empty: any of the tenant that holds a role.
+    #[serde(default)]
+    pub clients: Vec<String>,
+    /// The claim that names the user; `oid` is what Airflow's own Azure login uses.
+    #[serde(default = "oid")]
+    pub username_claim: String,
+    /// Where the role values are: a JSON pointer to a string or an array of strings.
+    #[serde(default = "roles_pointer")]
+    pub roles_claim: String,
+    /// A role map for this entry alone.
+    #[serde(default)]
+    pub roles: Option<RoleMap>,
+    /// Further certificate authorities for fetching keys, PEM.
+    #[serde(default)]
+    pub ca_file: Option<String>,
+}
+
+/// Tokens that Airflow issued itself. Exactly one of `secret_file`, `public_key_file`, `keys_url`
+/// and `keys_file` says what they are signed with.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Airflow {
+    /// A name for logs, metrics and the issuer header.
+    pub name: String,
+    /// The file with `[api_auth] jwt_secret`: HS512.
+    #[serde(default)]
+    pub secret_file: Option<String>,
+    /// The public half of `[api_auth] jwt_private_key_path`, PEM: RS256, RS512, ES256 or
+    /// `EdDSA`.
+    #[serde(default)]
+    pub public_key_file: Option<String>,
+    /// The `kid` of that key, `[api_auth] jwt_kid`; without it any `kid` will do.
+    #[serde(default)]
+    pub kid: Option<String>,
+    /// The address of a key set.
+    #[serde(default)]
+    pub keys_url: Option<WebAddress>,
+    /// A file with a key set.
+    #[serde(default)]
+    pub keys_file: Option<String>,
+    /// Accepted `aud` values: `[api_auth] jwt_audience`.
+    #[serde(default = "airflow_audiences")]
+    pub audiences: Vec<String>,
+    /// `[api_auth] jwt_issuer`, where that is set.
+    #[serde(default)]
+    pub issuer: Option<String>,
+    /// Further certificate authorities for fetching keys, PEM.
+    #[serde(default)]
+    pub ca_file: Option<String>,
+}
+
+/// Any OpenID issuer.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Oidc {
+    /// A name for logs, metrics and the issuer header.
+    pub name: String,
+    /// The expected `iss`, exactly; also where its metadata is found.
+    pub issuer: WebAddress,
+    /// Accepted `aud` values.
+    pub audiences: Vec<String>,
+    /// The address of the key set, in place of discovery.
+    #[serde(default)]
+    pub keys_url: Option<WebAddress>,
+    /// A file with the key set, in place of an address.
+    #[serde(default)]
+    pub keys_file: Option<String>,
+    /// Accepted signature algorithms.
+    #[serde(default = "oidc_algorithms")]
+    pub algorithms: Vec<Algorithm>,
+    /// The claim that names the user.
+    #[serde(default = "sub")]
+    pub username_claim: String,
+    /// Put in front of the user name, so that no two issuers can mean the same user; may be empty.
+    pub username_prefix: String,
+    /// Where the role values are: a JSON pointer to a string or an array of strings.
+    #[serde(default = "roles_pointer")]
+    pub roles_claim: String,
+    /// Token value to Airflow roles.
+    pub roles: RoleMap,
+    /// Claims that must have, or hold, one of these values; needed for issuers that serve everybody.
+    #[serde(default)]
+    pub required_claims: BTreeMap<String, Vec<String>>,
+    /// Further certificate authorities for fetching keys, PEM.
+    #[serde(default)]
+    pub ca_file: Option<String>,
+}
+
+/// A signature algorithm with a public key.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+pub enum Algorithm {
+    /// RSA with SHA-256.
+    #[serde(rename = "RS256")]
+    Rs256,
+    /// RSA with SHA-512.
+    #[serde(rename = "RS512")]
+    Rs512,
+    /// ECDSA on P-256.
+    #[serde(rename = "ES256")]
+    Es256,
+    /// Ed25519.
+    #[serde(rename = "EdDSA")]
+    EdDsa,
+}
+
+/// The Microsoft cloud.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Cloud {
+    /// The worldwide one.
+    #[default]
+    Global,
+    /// Azure for US Government.
+    UsGov,
+    /// Azure operated by 21Vianet.
+    China,
+}
+
+/// A version of Entra's access tokens.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Version {
+    /// `ver` 1.0: what an untouched registration gets.
+    V1,
+    /// `ver` 2.0: with `requestedAccessTokenVersion` 2.
+    V2,
+}
+
+/// From token values to Airflow roles.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Roles {
+    /// Token value to Airflow roles; without it a value that is exactly Admin, Op, User or Viewer
+    /// maps to itself.
+    pub map: Option<RoleMap>,
+}
+
+/// Token value to Airflow roles, in the order written.
+#[derive(Debug, JsonSchema)]
+pub struct RoleMap(
+    #[schemars(with = "BTreeMap<String, Vec<String>>")] pub Vec<(String, Vec<String>)>,
+);
+
+impl<'de> Deserialize<'de> for RoleMap {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        // serde_json keeps the order here (feature `preserve_order`).
+        let map = serde_json::Map::deserialize(source)?;
+        let row = |(value, roles)| Ok((value, Vec::<String>::deserialize(roles)?));
+        map.into_iter()
+            .map(row)
+            .collect::<Result<_, serde_json::Error>>()
+            .map(Self)
+            .map_err(de::Error::custom)
+    }
+}
+
+fn versions() -> Vec<Version> {
+    vec![Version::V1, Version::V2]
+}
+
+fn oidc_algorithms() -> Vec<Algorithm> {
+    vec![Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa]
+}
+
+fn sub() -> String {
+    "sub".into()
+}
+
+fn oid() -> String {
+    "oid".into()
+}
+
+fn roles_pointer() -> String {
+    "/roles".into()
+}
+
+fn airflow_audiences() -> Vec<String> {
+    vec![airflow_audience()]
+}

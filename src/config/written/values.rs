@@ -1,0 +1,110 @@
+//! Values with a form of their own: spans of time, addresses, networks.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::{self, Deserializer};
+
+/// A span of time: `5m`, `90s`, `1h 30m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lapse(pub Duration);
+
+impl Lapse {
+    pub(super) const fn seconds(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+}
+
+impl<'de> Deserialize<'de> for Lapse {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(source)?;
+        humantime::parse_duration(&text).map(Self).map_err(de::Error::custom)
+    }
+}
+
+/// An address and a port to listen on: `0.0.0.0:8080`, `[::]:8080`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SocketAddress(pub String);
+
+/// An http or https address.
+#[derive(Clone, Debug, Deserialize)]
+pub struct WebAddress(pub String);
+
+/// An address or a CIDR.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Network(pub String);
+
+/// One text or a list of them.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum OneOrMany {
+    /// One.
+    One(String),
+    /// Several.
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> &[String] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+}
+
+/// The names of text formats that the lint knows; see [`crate::config::lint`].
+pub(in crate::config) mod format {
+    pub(in crate::config) const LAPSE: &str = "airside-duration";
+    pub(in crate::config) const SOCKET: &str = "airside-socket-address";
+    pub(in crate::config) const WEB: &str = "airside-web-address";
+    pub(in crate::config) const NETWORK: &str = "airside-network";
+}
+
+fn formatted(format: &str, example: &str) -> Schema {
+    json_schema!({ "type": "string", "format": format, "examples": [example] })
+}
+
+impl JsonSchema for Lapse {
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        formatted(format::LAPSE, "5m")
+    }
+}
+
+impl JsonSchema for SocketAddress {
+    fn schema_name() -> Cow<'static, str> {
+        "SocketAddress".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        formatted(format::SOCKET, "0.0.0.0:8080")
+    }
+}
+
+impl JsonSchema for WebAddress {
+    fn schema_name() -> Cow<'static, str> {
+        "WebAddress".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        formatted(format::WEB, "http://127.0.0.1:8081")
+    }
+}
+
+impl JsonSchema for Network {
+    fn schema_name() -> Cow<'static, str> {
+        "Network".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        formatted(format::NETWORK, "10.0.0.0/8")
+    }
+}
