@@ -60,6 +60,15 @@ impl<'a> Claims<'a> {
         Err(Rejection::found_that(Reason::AudienceMismatch, found))
     }
 
+    /// Whether `sub` and `jti` are strings where they are present (RFC 7519, sections 4.1.2 and
+    /// 4.1.7), needed here or not: two readers of the token must not name it differently.
+    pub fn check_names(&self) -> Result<(), Rejection> {
+        for name in ["sub", "jti"] {
+            self.text(name)?;
+        }
+        Ok(())
+    }
+
     /// The times of the token. `exp` is always needed; `iat` and `nbf` as `needed` says, and they
     /// count wherever they are.
     pub fn validity(&self, needed: Needed, leeway: Duration) -> Result<Validity, Rejection> {
@@ -196,6 +205,22 @@ mod tests {
             (r#"{"iat":1,"nbf":1}"#, Some(Reason::ClaimMissing)),
         ] {
             assert_eq!(validity(claims).err().map(|r| r.reason()), expected, "{claims}");
+        }
+    }
+
+    #[test]
+    fn subject_and_id_are_strings_or_absent() {
+        for value in ["1", "true", "null", "[]", "{}", r#"["x"]"#] {
+            for name in ["sub", "jti"] {
+                let text = format!(r#"{{"{name}":{value}}}"#);
+                let claims = Claims::verified(Json::parse(text.as_bytes()).unwrap());
+                let verdict = claims.check_names();
+                assert_eq!(verdict.err().map(|r| r.reason()), Some(Reason::ClaimInvalid), "{text}");
+            }
+        }
+        for text in ["{}", r#"{"sub":"alice","jti":""}"#] {
+            let claims = Claims::verified(Json::parse(text.as_bytes()).unwrap());
+            assert!(claims.check_names().is_ok(), "{text}");
         }
     }
 

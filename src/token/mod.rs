@@ -226,6 +226,7 @@ impl Verifier {
         claims.check_audience(&issuer.audiences)?;
         let validity = claims.validity(issuer.rules.needed_times(), self.leeway)?;
         validity.check(now)?;
+        claims.check_names()?;
         let text = |name: &str| claims.text(name).ok().flatten();
         let clearance = self.revocations.clear(claimant.issuer, text, header.kid(), now)?;
         if let Rules::Entra(rules) = &issuer.rules {

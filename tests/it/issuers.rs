@@ -125,6 +125,7 @@ fn what_an_openid_token_must_say_is_checked() {
         ("nbf", json!(now() + 3600), 401, "token_not_yet_valid"),
         ("iat", json!("yesterday"), 401, "claim_invalid"),
         ("cnf", json!({"jkt": "x"}), 401, "token_bound"),
+        ("jti", json!(7), 401, "claim_invalid"),
         ("org", json!("contoso-evil"), 401, "claim_invalid"),
         ("org", Value::Null, 401, "claim_missing"),
         ("env", json!({"prod": true}), 401, "claim_invalid"),
