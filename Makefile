@@ -1,6 +1,6 @@
 # What a contributor calls; needs cargo, python3 and make, nothing else.
 
-.PHONY: test test-airflow fmt lint clean-airflow
+.PHONY: test test-airflow differential fmt lint clean-airflow
 
 # Everything there is, with a table at the end of what ran and what did not.
 test:
@@ -10,6 +10,11 @@ test:
 test-airflow:
 	python3 tests/airflow/setup.py
 	cargo test --profile ci --features airflow-tests --test airflow
+
+# 50,000 tokens, good and bent, judged by airside and by three JWT libraries; `COUNT=` and `SEED=`.
+differential:
+	cargo build --profile ci
+	python3 tests/differential/main.py $(COUNT:%=--count=%) $(SEED:%=--seed=%)
 
 fmt:
 	cargo fmt
