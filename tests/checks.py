@@ -40,6 +40,7 @@ def main() -> None:
         run("set up Airflow", [sys.executable, "tests/airflow/setup.py"]),
     ]
     lines += tests(with_airflow=lines[-1].outcome == "ok")
+    lines += differential()
     show(lines)
     outcomes = {line.outcome for line in lines}
     everything = os.environ.get("AIRSIDE_REQUIRE_ALL") == "1"
@@ -107,6 +108,16 @@ def tests(with_airflow: bool) -> list[Line]:
         why = "the run ended before it" if with_airflow else "Airflow could not be set up"
         lines.append(Line("tests/airflow/main.rs", "NOT RUN", why))
     return lines
+
+
+def differential() -> list[Line]:
+    """Verdicts compared with three libraries'; the program is the one that the tests built."""
+    lines = [run("set up differential", [sys.executable, "tests/differential/setup.py"])]
+    if lines[0].outcome == "ok":
+        # The same tokens each time: new ones are for `make differential`.
+        command = [sys.executable, "tests/differential/main.py", "--count=3000", "--seed=1"]
+        return [*lines, run("differential", command)]
+    return [*lines, Line("differential", "NOT RUN", "the libraries could not be installed")]
 
 
 def announce(command: list[str]) -> None:
