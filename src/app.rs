@@ -19,7 +19,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::downstream::acceptor;
 use crate::downstream::core::{self, Blueprint, Handle};
-use crate::jwks::refresh::{keep_fresh, restore};
+use crate::jwks::refresh::{jittered, keep_fresh, restore};
 use crate::shutdown::{self, Signals, Trigger};
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::logging::Logging;
@@ -81,7 +81,7 @@ impl App {
                 restore(&keys.store, cache, clock::now());
             }
             if let Some(source) = keys.source {
-                tokio::spawn(keep_fresh(keys.store, source, keys.cache, keys.refresh));
+                tokio::spawn(keep_fresh(keys.store, source, keys.cache, keys.refresh, jittered));
             }
         }
         if let Some(watch) = config.revocation_watch {

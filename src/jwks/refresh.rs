@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::disk::CacheFile;
@@ -29,30 +29,34 @@ pub fn restore(store: &KeyStore, cache: &CacheFile, now: Timestamp) {
 }
 
 /// Keeps the keys of `store` fresh from `source`, and the last good ones in `cache`; never ends.
+/// `jitter` says how much of the time to a refresh is waited: [`jittered`], but in a simulation.
 pub async fn keep_fresh(
     store: Arc<KeyStore>,
     source: Source,
     cache: Option<CacheFile>,
     refresh: Duration,
+    mut jitter: impl FnMut(Duration) -> Duration,
 ) {
     let mut failures = 0;
     let mut writer = Writer::new(WRITE_PATIENCE);
     loop {
-        let pause = match fetch(&store, &source).await {
+        let begun = Instant::now();
+        let next = match fetch(&store, &source).await {
             Ok((document, max_age)) => {
                 failures = 0;
                 if let Some(cache) = &cache {
                     save(&store, cache.clone(), document, &mut writer).await;
                 }
-                jittered(interval(max_age, refresh))
+                // The keys are as old as the fetch's beginning.
+                begun + jitter(interval(max_age, refresh))
             }
             Err(()) => {
                 failures += 1;
-                backoff(failures).min(refresh)
+                Instant::now() + backoff(failures).min(refresh)
             }
         };
         tokio::select! {
-            () = sleep(pause) => {}
+            () = sleep_until(next) => {}
             () = store.wanted() => {}
         }
     }
@@ -132,7 +136,8 @@ fn interval(max_age: Option<Duration>, refresh: Duration) -> Duration {
 const SHORTEST_MAX_AGE: Duration = Duration::from_secs(300);
 
 /// Replicas started together drift apart: 80 to 100 % of the time.
-fn jittered(span: Duration) -> Duration {
+#[must_use]
+pub fn jittered(span: Duration) -> Duration {
     let mut byte = [0];
     // Without randomness the whole span is as good.
     let _ = aws_lc_rs::rand::fill(&mut byte);
@@ -160,7 +165,7 @@ mod tests {
         assert!(behind.unwrap_err().to_string().contains("has not ended"));
         disk_answers.send(()).unwrap();
         while writer.hanging.as_ref().is_some_and(|write| !write.is_finished()) {
-            sleep(Duration::from_millis(1)).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
         writer.patience = Duration::from_secs(60);
         writer.write(|| Ok(())).await.unwrap();

@@ -58,7 +58,8 @@ impl Published {
 #[derive(Debug, Default)]
 struct Fetches {
     started: u64,
-    running: bool,
+    /// Since when one runs.
+    running: Option<Instant>,
     /// The fetch that unknown `kid`s wait for, until it has ended.
     asked: Option<u64>,
     last_asked: Option<Instant>,
@@ -256,25 +257,30 @@ impl KeyStore {
 
     /// For the refresher: waits until a request asks for a fetch.
     pub(super) async fn wanted(&self) {
-        self.wanted.notified().await;
+        // A fetch on schedule may have answered the request in the meantime.
+        while self.fetches().asked.is_none() {
+            self.wanted.notified().await;
+        }
     }
 
     /// For the refresher: a fetch begins.
     pub(super) fn fetch_begins(&self) {
         let mut fetches = self.fetches();
         fetches.started += 1;
-        fetches.running = true;
+        fetches.running = Some(Instant::now());
     }
 
     /// For the refresher: a fetch has ended, with new keys or without. Without, the old ones stay.
     pub(super) fn fetch_ended(&self, keys: Option<KeySet>) {
         let good = keys.is_some();
+        // As old as the fetch's beginning: nobody knows at which moment of it the issuer wrote them.
+        let age = self.fetches().running.map_or(Duration::ZERO, |begun| begun.elapsed());
         if let Some(keys) = keys {
-            self.publish(keys, Duration::ZERO, Provenance::Network);
+            self.publish(keys, age, Provenance::Network);
         }
         let ended = {
             let mut fetches = self.fetches();
-            fetches.running = false;
+            fetches.running = None;
             fetches.refreshes.ok += u64::from(good);
             fetches.refreshes.failed += u64::from(!good);
             if fetches.asked.is_some_and(|asked| asked <= fetches.started) {
@@ -320,7 +326,7 @@ impl KeyStore {
     /// The number of the fetch to wait for; `None` while the cooldown holds.
     fn ask(&self, schedule: &Schedule) -> Option<u64> {
         let mut fetches = self.fetches();
-        if fetches.running && self.current.load().is_none() {
+        if fetches.running.is_some() && self.current.load().is_none() {
             // There is no key at all, so whatever the running fetch brings is news.
             return Some(fetches.started);
         }
@@ -448,6 +454,25 @@ mod tests {
         let (stamp, ()) = tokio::join!(find(&store, "b"), refresh);
         assert!(stamp.unwrap().holds());
         assert_eq!(find(&store, "a").await.unwrap_err(), Reason::KeyUnknown);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_answered_by_a_fetch_on_schedule_is_not_fetched_for_again() {
+        let store = store();
+        fetch(&store, Some(keys(&["a"])));
+        let on_schedule = async { fetch(&store, Some(keys(&["b"]))) };
+        let (stamp, ()) = tokio::join!(find(&store, "b"), on_schedule);
+        assert!(stamp.unwrap().holds());
+        assert!(timeout(SCHEDULE.refresh, store.wanted()).await.is_err(), "nobody waits");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_are_as_old_as_the_beginning_of_their_fetch() {
+        let store = store();
+        store.fetch_begins();
+        tokio::time::advance(SCHEDULE.timeout).await;
+        store.fetch_ended(Some(keys(&["a"])));
+        assert_eq!(store.status().age, Some(SCHEDULE.timeout));
     }
 
     #[tokio::test(start_paused = true)]
