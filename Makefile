@@ -1,6 +1,6 @@
 # What a contributor calls; needs cargo, python3 and make, nothing else.
 
-.PHONY: test test-airflow differential fmt lint clean-airflow
+.PHONY: test test-airflow differential simulation fmt lint clean-airflow
 
 # Everything there is, with a table at the end of what ran and what did not.
 test:
@@ -15,6 +15,11 @@ test-airflow:
 differential:
 	cargo build --profile ci
 	python3 tests/differential/main.py $(COUNT:%=--count=%) $(SEED:%=--seed=%)
+
+# Years of key stores' lives in minutes; `DAYS=` and the first `SEED=`.
+simulation:
+	AIRSIDE_SIMULATION_DAYS=$(or $(DAYS),5000) AIRSIDE_SIMULATION_SEED=$(or $(SEED),1) \
+		cargo test --profile ci --lib jwks::simulation -- --nocapture
 
 fmt:
 	cargo fmt

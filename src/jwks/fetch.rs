@@ -13,6 +13,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::document::{DocumentError, KeySet};
 
@@ -36,6 +37,7 @@ pub struct Source {
     /// Through the system's proxies; for loopback never.
     client: reqwest::Client,
     loopback: reqwest::Client,
+    timeout: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -45,6 +47,11 @@ enum Place {
     /// of its keys.
     Metadata {
         issuer: String,
+        url: Url,
+    },
+    #[cfg(test)]
+    Simulated {
+        issuer: super::simulation::Issuer,
         url: Url,
     },
 }
@@ -84,7 +91,15 @@ impl Source {
         let built = |builder: reqwest::ClientBuilder| {
             builder.build().map_err(|error| SourceError::Client(chain(&error)))
         };
-        Ok(Self { place, client: built(builder())?, loopback: built(builder().no_proxy())? })
+        let (client, loopback) = (built(builder())?, built(builder().no_proxy())?);
+        Ok(Self { place, client, loopback, timeout })
+    }
+
+    /// The key set of an issuer that only a test knows.
+    #[cfg(test)]
+    pub(super) fn simulated(issuer: super::simulation::Issuer, timeout: Duration) -> Self {
+        let url = Url::parse("https://idp.example/keys").unwrap();
+        Self::new(Place::Simulated { issuer, url }, None, timeout).unwrap()
     }
 
     /// The address that is asked first.
@@ -92,16 +107,27 @@ impl Source {
     pub const fn url(&self) -> &Url {
         match &self.place {
             Place::Keys(url) | Place::Metadata { url, .. } => url,
+            #[cfg(test)]
+            Place::Simulated { url, .. } => url,
         }
     }
 
-    /// Fetches the set once.
+    /// Fetches the set once; metadata and keys together take at most the timeout.
     pub async fn fetch(&self) -> Result<Fetched, FetchError> {
+        let late = |_| FetchError::Network(format!("no answer within {:?}", self.timeout));
+        timeout(self.timeout, self.fetch_at_leisure()).await.map_err(late)?
+    }
+
+    async fn fetch_at_leisure(&self) -> Result<Fetched, FetchError> {
         let Got { document, max_age } = match &self.place {
             Place::Keys(url) => self.get(url).await?,
             Place::Metadata { issuer, url } => {
                 let keys = keys_of(issuer, url, &self.get(url).await?.document)?;
                 self.get(&keys).await?
+            }
+            #[cfg(test)]
+            Place::Simulated { issuer, .. } => {
+                Got { document: issuer.answer().await?, max_age: None }
             }
         };
         let keys = KeySet::parse(&document).map_err(FetchError::Document)?;

@@ -5,6 +5,8 @@ pub mod disk;
 pub mod document;
 pub mod fetch;
 pub mod refresh;
+#[cfg(test)]
+mod simulation;
 pub mod store;
 
 pub use document::{Algorithm, Key, KeySet};
