@@ -105,6 +105,8 @@ const fn is_token_char(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(values: &[&[u8]]) -> Result<Option<String>, Reason> {
@@ -172,6 +174,30 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(COOKIE, HeaderValue::from_static(cookie));
             assert_eq!(has_session_cookie(&headers), expected, "{cookie}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_exposed_is_exactly_the_token(
+            scheme in "[Bb][Ee][Aa][Rr][Ee][Rr]", token in "[A-Za-z0-9._~+/=-]{1,16}",
+        ) {
+            let read = read(&[format!("{scheme} {token}").as_bytes()]);
+            prop_assert_eq!(read, Ok(Some(token)));
+        }
+
+        #[test]
+        fn any_header_is_read_or_refused(
+            start in prop_oneof![Just(""), Just("Bearer"), Just("Bearer "), Just("basic ")],
+            // What a field value can hold (RFC 9110, section 5.5).
+            rest in prop::collection::vec(prop_oneof![Just(b'\t'), b' '..=b'~', 128..=255_u8], 0..24),
+        ) {
+            let value = [start.as_bytes(), &rest].concat();
+            if let Ok(Some(token)) = read(&[&value]) {
+                prop_assert_eq!(&value[value.len() - token.len()..], token.as_bytes());
+                prop_assert!(value[..7].eq_ignore_ascii_case(b"bearer "));
+                prop_assert_eq!(value.len(), token.len() + 7);
+            }
         }
     }
 }

@@ -271,6 +271,8 @@ fn is_reading(method: &Method) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn access() -> Access {
@@ -432,5 +434,59 @@ mod tests {
         assert_eq!(preflight.class(), Class::Preflight);
         let closed = access().route(&Method::OPTIONS, "/api/v2/dags", true).unwrap();
         assert_eq!(closed.class(), Class::Protected);
+    }
+
+    /// The path with the chosen bytes percent-encoded, its first slash excepted.
+    fn encoded(path: &str, chosen: &[bool]) -> String {
+        let choices = std::iter::once(false).chain(chosen.iter().copied());
+        let choices = choices.chain(std::iter::repeat(false));
+        let spell = |(byte, encode): (u8, bool)| {
+            if encode { format!("%{byte:02x}") } else { char::from(byte).to_string() }
+        };
+        path.bytes().zip(choices).map(spell).collect()
+    }
+
+    fn paths() -> impl Strategy<Value = String> {
+        let listed: Vec<&str> =
+            [&OPEN[..], &EXECUTION, &PASSWORD, &DOCS, &NOT_SHELL, &SESSION].concat();
+        let start = prop_oneof![Just(""), prop::sample::select(listed), Just("/af"), Just("/open")];
+        let rest = "(/[a-z0-9._;=-]{0,6}){0,3}";
+        let whole = (prop::bool::ANY, start, rest).prop_map(|(based, start, rest)| {
+            format!("{}{start}{rest}", if based { "/af" } else { "" })
+        });
+        whole
+            .prop_filter("one slash first", |path| path.starts_with('/') && !path.starts_with("//"))
+    }
+
+    fn is_open(route: &Result<Route, Rejection>) -> bool {
+        matches!(route, Ok(Route::Open(_) | Route::Untouched(_)))
+    }
+
+    proptest! {
+        #[test]
+        fn encoding_opens_nothing_that_is_closed(
+            path in paths(),
+            chosen in prop::collection::vec(any::<bool>(), 0..60),
+            method in prop::sample::select(&[Method::GET, Method::POST, Method::PATCH][..]),
+            doors in any::<(bool, bool)>(),
+        ) {
+            let door = |open| if open { Door::Open } else { Door::Closed };
+            let (execution_api, docs) = (door(doors.0), door(doors.1));
+            let access = Access { base_path: "/af".into(), execution_api, docs, ..access() };
+            let plain = access.route(&method, &path, false);
+            let encoded = encoded(&path, &chosen);
+            if !is_open(&plain) {
+                let route = access.route(&method, &encoded, false);
+                prop_assert!(!is_open(&route), "{encoded} for {path}: {route:?}");
+            }
+        }
+
+        #[test]
+        fn every_path_is_judged(path in "\\PC{0,40}", base in prop_oneof![Just(""), Just("/af")]) {
+            for path in [path.clone(), format!("/{path}"), format!("/af/{path}")] {
+                let access = Access { base_path: base.into(), ..access() };
+                let _ = access.route(&Method::GET, &path, false);
+            }
+        }
     }
 }

@@ -301,6 +301,8 @@ fn contains(networks: &[IpNet], address: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const PEER: &str = "10.1.2.3";
@@ -459,5 +461,47 @@ mod tests {
         let request = request(&[("X-Large", &large)]);
         let rejection = sanitizer().sanitize(request, &peer(false), &id()).unwrap_err();
         assert_eq!(rejection.reason(), Reason::HeadersTooLarge);
+    }
+
+    /// A name in some case, with its separators in some spelling.
+    fn spelling_of(name: String) -> impl Strategy<Value = String> {
+        let each = prop::collection::vec((any::<bool>(), 0..3_usize), name.len());
+        each.prop_map(move |choices| {
+            let spell = |(letter, (upper, separator)): (char, (bool, usize))| match letter {
+                '-' => ['-', '_', '.'][separator],
+                letter if upper => letter.to_ascii_uppercase(),
+                letter => letter,
+            };
+            name.chars().zip(choices).map(spell).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_spelling_survives_whatever_stands_beside_it(
+            ours in prop_oneof![Just("remote-user".to_owned()), "x-airside-[a-z0-9-]{0,12}"]
+                .prop_flat_map(spelling_of),
+            beside in "[a-w][!#$%&'*+.^_`|~0-9A-Za-z-]{0,20}",
+            nominated in "[ ,A-Za-z_.-]{0,30}",
+            path in "/[A-Za-z0-9%._~!$&'()*+,;=:@?-][/A-Za-z0-9%._~!$&'()*+,;=:@?-]{0,30}",
+            trusted in any::<bool>(),
+        ) {
+            let sent = [(ours.as_str(), "mallory"), (&beside, "kept"), ("Connection", &nominated)];
+            let mut request = request(&sent);
+            *request.uri_mut() = path.parse().unwrap();
+            let before = request.uri().clone();
+            let left = sanitizer().sanitize(request, &peer(trusted), &id()).unwrap();
+            let left = left.head();
+            prop_assert!(!left.headers.values().any(|value| value == "mallory"), "{:?}", left);
+            prop_assert_eq!(&left.uri, &before, "the target is forwarded as it came");
+            let folded = beside.to_ascii_lowercase().replace(['_', '.'], "-");
+            let named = |name: &str| name.trim().eq_ignore_ascii_case(&beside);
+            let expected = folded != "remote-user"
+                && folded != "forwarded"
+                && !is_hop_by_hop(&beside.to_ascii_lowercase())
+                && !nominated.split(',').any(named);
+            let kept = left.headers.get_all(beside.as_str()).iter().any(|value| value == "kept");
+            prop_assert!(kept || !expected, "{} went", beside);
+        }
     }
 }

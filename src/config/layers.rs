@@ -331,6 +331,8 @@ fn has_entra(tree: &Tree) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn tree(overrides: &Overrides, variables: &[(&str, &str)]) -> Tree {
@@ -406,6 +408,34 @@ mod tests {
                 (expanded, unset.into_iter().map(str::to_owned).collect()),
                 "{text}"
             );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn expansion_replaces_what_is_named_and_nothing_else(
+            pieces in prop::collection::vec((0..4, "[^$]{0,8}"), 0..6),
+        ) {
+            let environment = Environment::of(&[("SET", "a ${SET} $ }")]);
+            let (mut text, mut expected, mut missing) = (String::new(), String::new(), Vec::new());
+            for (kind, literal) in pieces {
+                let (written, read) = match kind {
+                    0 => ("${SET}", "a ${SET} $ }"),
+                    1 => ("$${SET}", "${SET}"),
+                    2 => ("${UNSET}", ""),
+                    _ => ("", ""),
+                };
+                missing.extend((kind == 2).then(|| "UNSET".to_owned()));
+                text.extend([written, &literal]);
+                expected.extend([read, &literal]);
+            }
+            prop_assert_eq!(expand_text(&text, &environment), (expected, missing));
+        }
+
+        #[test]
+        fn any_text_expands(text in "[${}A \\PC]{0,40}") {
+            let (expanded, _) = expand_text(&text, &Environment::of(&[]));
+            prop_assert!(expanded.len() <= text.len());
         }
     }
 }

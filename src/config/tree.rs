@@ -307,6 +307,8 @@ impl<'de> Visitor<'de> for RawVisitor {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -342,5 +344,19 @@ mod tests {
         let flag = Origin::Flag("--upstream".into());
         tree.set(&["upstream", "url"], Node::loose("http://x", &flag));
         assert_eq!(tree.place("upstream.url"), "flag --upstream");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(
+            free in "\\PC{0,60}",
+            yaml in "((listen|issuers|keys|roles|x|- |: |\\n|  |\\[|\\]|\\{|\\}|&a|\\*a|<<|!!|1e9|~|'|\"|\\||>|#|\\t|,|%|\\?|---|\\.\\.\\.|9999999999999999999)){0,40}",
+        ) {
+            for text in [free, yaml] {
+                if let Ok(tree) = Tree::parse("a.yaml", &text) {
+                    let _ = crate::config::from_tree(&tree);
+                }
+            }
+        }
     }
 }

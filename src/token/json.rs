@@ -198,6 +198,9 @@ impl<'de> Visitor<'de> for Name {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
@@ -238,5 +241,72 @@ mod tests {
         assert_eq!(json.pointer("/a~1b/~0").and_then(Json::text), Some("x"));
         assert_eq!(json.pointer("/realm_access/none"), None);
         assert_eq!(json.pointer("/realm_access/roles/x"), None);
+    }
+
+    fn plain(json: &Json<'_>) -> Value {
+        match json {
+            Json::Null => Value::Null,
+            Json::Bool(value) => (*value).into(),
+            Json::Number(value) => (*value).into(),
+            Json::Text(text) => text.as_ref().into(),
+            Json::List(items) => items.iter().map(plain).collect(),
+            Json::Object(members) => {
+                members.iter().map(|(name, value)| (name.to_string(), plain(value))).collect()
+            }
+        }
+    }
+
+    /// With every number as the nearest double.
+    fn rounded(value: Value) -> Value {
+        match value {
+            Value::Number(number) => number.as_f64().unwrap().into(),
+            Value::Array(items) => items.into_iter().map(rounded).collect(),
+            Value::Object(members) => {
+                members.into_iter().map(|(name, value)| (name, rounded(value))).collect()
+            }
+            other => other,
+        }
+    }
+
+    fn documents() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(5, 40, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::btree_map(any::<String>(), inner, 0..6)
+                    .prop_map(|members| members.into_iter().collect::<Value>()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_plain_document_reads_as_serde_json_reads_it(document in documents()) {
+            let text = document.to_string();
+            let theirs = rounded(serde_json::from_str(&text).unwrap());
+            prop_assert_eq!(plain(&Json::parse(text.as_bytes()).unwrap()), theirs);
+        }
+
+        #[test]
+        fn a_damaged_document_is_refused_as_serde_json_does_or_stands_twice(
+            document in documents(), at in any::<prop::sample::Index>(), byte in any::<u8>(),
+        ) {
+            let mut text = document.to_string().into_bytes();
+            let at = at.index(text.len());
+            text[at] = byte;
+            match (Json::parse(&text), serde_json::from_slice::<Value>(&text)) {
+                (Ok(ours), Ok(theirs)) => prop_assert_eq!(plain(&ours), rounded(theirs)),
+                (Ok(_), Err(error)) => prop_assert!(false, "only we take it: {}", error),
+                (Err(error), Ok(_)) => prop_assert!(error.to_string().contains("stands twice")),
+                (Err(_), Err(_)) => {}
+            }
+        }
     }
 }

@@ -42,7 +42,9 @@ fn strip_sessions(headers: &mut HeaderMap) {
         .get_all(SET_COOKIE)
         .iter()
         .filter(|cookie| {
-            let name = cookie.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
+            // Without `=` it is a name or a value, as the client likes.
+            let mut parts = cookie.as_bytes().split(|byte| matches!(byte, b'=' | b';'));
+            let name = parts.next().unwrap_or_default();
             !is_session_cookie(name.trim_ascii())
         })
         .cloned()
@@ -55,6 +57,8 @@ fn strip_sessions(headers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn cleaned(bearer: &Bearer, headers: &[(&'static str, &str)]) -> HeaderMap {
@@ -89,5 +93,28 @@ mod tests {
             ],
         );
         assert_eq!(left.len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn no_session_cookie_passes_and_every_other_does(
+            sent in prop::collection::vec(
+                (" {0,2}", prop_oneof![Just("session".to_owned()), Just("_token".into()),
+                    "[A-Za-z_]{1,9}"], " {0,2}(=[!-~]{0,8})?(; Path=/)?"),
+                0..6,
+            ),
+        ) {
+            let text = |(space, name, rest): &(String, String, String)| format!("{space}{name}{rest}");
+            let cookies: Vec<String> = sent.iter().map(text).collect();
+            let fields: Vec<_> = cookies.iter().map(|field| ("set-cookie", field.as_str())).collect();
+            let others = |(_, name, _): &&(String, String, String)| {
+                !matches!(name.as_str(), "session" | "_token")
+            };
+            let expected: Vec<String> = sent.iter().filter(others).map(text).collect();
+            let left = cleaned(&Bearer::Airflows, &fields);
+            let left: Vec<_> =
+                left.get_all(SET_COOKIE).iter().map(|cookie| cookie.to_str().unwrap()).collect();
+            prop_assert_eq!(left, expected);
+        }
     }
 }
