@@ -1,7 +1,7 @@
 //! Verified callers: a token is verified and identified once, then recognised until it expires,
 //! its key goes, it is revoked, or memory is needed.
 //!
-//! A [`Caller`] in the cache proves nothing yet: only [`Callers::recognise`] makes an
+//! A `Caller` in the cache proves nothing yet: only [`Callers::recognise`] makes an
 //! [`Authenticated`], and it judges the times and the revocation list at that moment.
 
 use std::sync::Arc;
