@@ -114,6 +114,7 @@ impl App {
                 config.revocations,
                 logging.writer().error_counter(),
             ),
+            published: config.published,
         });
         logging.listening("proxy", proxy.address);
         logging.listening("admin", admin.address);

@@ -46,7 +46,7 @@ pub fn grant<B>(
     caller: Authenticated,
 ) -> Result<Granted<B>, Rejection> {
     let principal = caller.principal();
-    if principal.role().is_none() && !principal.issued_by_airflow() {
+    if principal.roles().is_empty() && !principal.issued_by_airflow() {
         let found = caller.without_role().unwrap_or("no role").to_owned();
         return Err(Rejection::found_that(Reason::RoleMissing, found));
     }

@@ -1,4 +1,4 @@
-//! The admin listener: probes and metrics, apart from the port that callers reach.
+//! The admin listener: probes, metrics and our public keys, apart from the port that callers reach.
 
 pub mod health;
 
@@ -27,6 +27,8 @@ pub struct Admin {
     pub health: Health,
     /// The counters.
     pub metrics: Metrics,
+    /// The key set that others verify us by (RFC 7517).
+    pub published: Bytes,
 }
 
 /// Serves the admin endpoints until the future is dropped.
@@ -67,11 +69,12 @@ impl Admin {
                 json_answer(status, &report)
             }
             "/metrics" => answer(StatusCode::OK, OPEN_METRICS, self.metrics.encode()),
+            "/jwks.json" => answer(StatusCode::OK, JWK_SET, self.published.clone()),
             _ => json_answer(
                 StatusCode::NOT_FOUND,
                 &json!({
                     "status": "not_found",
-                    "paths": ["/livez", "/readyz", "/metrics"],
+                    "paths": ["/livez", "/readyz", "/metrics", "/jwks.json"],
                 }),
             ),
         }
@@ -81,12 +84,19 @@ impl Admin {
 /// OpenMetrics 1.0, section "Protocol negotiation".
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// RFC 7517, section 8.5.2.
+const JWK_SET: &str = "application/jwk-set+json";
+
 fn json_answer(status: StatusCode, body: &serde_json::Value) -> Response<Full<Bytes>> {
     answer(status, "application/json", body.to_string())
 }
 
-fn answer(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
-    let mut answer = Response::new(Full::new(Bytes::from(body)));
+fn answer(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -29,7 +29,7 @@ static SCHEMA: LazyLock<Json> = LazyLock::new(|| {
 
 /// Keys and values of the configuration's design that this version does not have: refused by name
 /// rather than as unknown. Without values: the whole key.
-const LATER: [(&str, &[&str]); 24] = [
+const LATER: [(&str, &[&str]); 18] = [
     ("execution_listen", &[]),
     ("tls", &[]),
     ("proxy_protocol", &[]),
@@ -42,14 +42,8 @@ const LATER: [(&str, &[&str]); 24] = [
     ("upstream.ca_file", &[]),
     ("upstream.client_cert_file", &[]),
     ("upstream.client_key_file", &[]),
-    ("handoff.type", &["headers"]),
     ("handoff.auth_manager", &["fab"]),
     ("handoff.fab", &[]),
-    ("handoff.private_key_file", &[]),
-    ("handoff.kid", &[]),
-    ("handoff.airflow_keys_file", &[]),
-    ("handoff.airflow_kid", &[]),
-    ("handoff.assertion", &[]),
     ("access.ui", &["login"]),
     ("access.execution_api", &["verify"]),
     ("access.delegate", &["true"]),

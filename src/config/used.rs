@@ -4,6 +4,7 @@
 mod airflow;
 mod airflow_issuer;
 mod entra;
+mod handoff;
 mod issuers;
 mod oidc;
 mod revocation;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::problem::Findings;
@@ -51,6 +53,8 @@ pub struct Config {
     pub connections: u64,
     /// Where each issuer's keys come from.
     pub keys: Vec<KeySource>,
+    /// The key set that others verify us by.
+    pub published: Bytes,
     /// The list of revoked tokens that the gate asks.
     pub revocations: Arc<Revocations>,
     /// What follows its file, if there is one.
@@ -112,14 +116,16 @@ impl Builder<'_, '_, '_> {
         let revocations =
             self.revocations(issuers.as_ref().map(|(_, mappings, _)| mappings.as_slice()));
         let access = self.access();
-        let handoff = self.handoff();
-        let sanitizer = handoff.as_ref().map(|handoff| self.sanitizer(&handoff.headers));
+        let prefix = upstream.as_ref().map_or("", |upstream| upstream.prefix.as_str());
+        let handoff = self.handoff(prefix);
+        let sanitizer = handoff.as_ref().map(|(handoff, _)| self.sanitizer(&handoff.headers));
         self.drain_fits();
         self.spans_are_positive();
         let leeway = self.at_most("leeway", written.leeway.0, MOST_LEEWAY);
         let (issuers, mappings, keys) = issuers?;
         let verifier = self.verifier(issuers, leeway);
         let (revocations, revocation_watch) = revocations?;
+        let (handoff, published) = handoff?;
         let threads = self.threads();
         let limits = &written.limits;
         Some(Config {
@@ -132,9 +138,9 @@ impl Builder<'_, '_, '_> {
                 access: access?,
                 callers: Callers::new(
                     verifier?.watching(Arc::clone(&revocations)),
-                    Directory::new(mappings),
+                    Directory::new(mappings, self.held()),
                 ),
-                handoff: handoff?,
+                handoff,
                 token_bytes: limits.token_bytes as usize,
                 in_flight: u64::from(limits.in_flight),
             },
@@ -146,6 +152,7 @@ impl Builder<'_, '_, '_> {
             },
             connections: u64::from(limits.connections),
             keys,
+            published: published.document().into(),
             revocations,
             revocation_watch,
             drain: Drain { delay: written.drain.delay.0, timeout: written.drain.timeout.0 },

@@ -9,8 +9,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use airflow::{
-    Access, AuthManager, Delegate, Door, ExecutionApi, Handoff, HandoffType, Headers, Preflight,
-    Ui, Upstream,
+    Access, Assertion, AuthManager, Delegate, Door, ExecutionApi, Handoff, HandoffType, Headers,
+    Preflight, PublishedKey, Ui, Upstream,
 };
 pub use issuers::{Airflow, Algorithm, Cloud, Entra, Issuer, Oidc, RoleMap, Roles, Version};
 pub(in crate::config) use values::format;

@@ -1,33 +1,26 @@
-//! Signs the token that stock Airflow 3 takes for its own: HS512 with `[api_auth] jwt_secret`, and
-//! the claims that its `SimpleAuthManager` reads (airflow-core,
-//! `api_fastapi/auth/managers/simple/simple_auth_manager.py`).
+//! Signs the token that stock Airflow 3 takes for its own: by `[api_auth] jwt_secret` or a key that
+//! it trusts through `trusted_jwks_url`, with the claims that its `SimpleAuthManager` reads
+//! (airflow-core, `api_fastapi/auth/managers/simple/simple_auth_manager.py`).
 
-use std::fmt;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
 
+use super::random_id;
+use super::signing::SigningKey;
 use crate::clock::Timestamp;
 use crate::identity::{Principal, Statement};
 use crate::rejection::{Reason, Rejection};
-use crate::secret::Secret;
 
 /// Signs Airflow tokens, and keeps each with its principal until half of its life is over.
+#[derive(Debug)]
 pub struct Minter {
-    key: EncodingKey,
+    key: SigningKey,
     audience: String,
     issuer: Option<String>,
     lifetime: Duration,
-}
-
-impl fmt::Debug for Minter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Minter").field("audience", &self.audience).finish_non_exhaustive()
-    }
 }
 
 #[derive(Serialize)]
@@ -45,15 +38,15 @@ struct Claims<'a> {
 }
 
 impl Minter {
-    /// Signs with Airflow's own secret, for `[api_auth] jwt_audience` and `jwt_issuer`.
+    /// Signs with `key`, for `[api_auth] jwt_audience` and `jwt_issuer`.
     #[must_use]
-    pub fn hs512(
-        secret: &Secret,
+    pub const fn new(
+        key: SigningKey,
         audience: String,
         issuer: Option<String>,
         lifetime: Duration,
     ) -> Self {
-        Self { key: EncodingKey::from_secret(secret.expose()), audience, issuer, lifetime }
+        Self { key, audience, issuer, lifetime }
     }
 
     /// The Authorization header for a principal: the one it has, or a new one.
@@ -76,7 +69,8 @@ impl Minter {
 
     fn sign(&self, principal: &Principal, now: Timestamp) -> Result<HeaderValue, Rejection> {
         let failed = |found: String| Rejection::found_that(Reason::HandoffFailed, found);
-        let role = principal.role().ok_or_else(|| failed("the principal has no role".into()))?;
+        let role =
+            principal.roles().first().ok_or_else(|| failed("the principal has no role".into()))?;
         let role = role.name().to_ascii_lowercase();
         let jti = random_id().ok_or_else(|| failed("no random bytes".into()))?;
         let claims = Claims {
@@ -90,23 +84,11 @@ impl Minter {
             exp: now.after(self.lifetime).unix(),
             jti: &jti,
         };
-        let token = jsonwebtoken::encode(&Header::new(Algorithm::HS512), &claims, &self.key)
-            .map_err(|error| failed(format!("signing failed: {error}")))?;
+        let signed = self.key.sign("JWT", &claims);
+        let token = signed.map_err(|error| failed(format!("signing failed: {error}")))?;
         let mut header = HeaderValue::try_from(format!("Bearer {token}"))
             .map_err(|_| failed("the token is no header value".into()))?;
         header.set_sensitive(true);
         Ok(header)
     }
-}
-
-/// 32 hexadecimal digits: Airflow's table of revoked tokens has room for no more
-/// (`models/revoked_token.py`).
-fn random_id() -> Option<String> {
-    let mut bytes = [0; 16];
-    aws_lc_rs::rand::fill(&mut bytes).ok()?;
-    let mut id = String::with_capacity(32);
-    for byte in bytes {
-        write!(id, "{byte:02x}").ok()?;
-    }
-    Some(id)
 }

@@ -3,7 +3,10 @@
 //! identity of ours.
 
 pub mod airflow_token;
+pub mod assertion;
+pub mod signing;
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, COOKIE, HeaderName};
@@ -19,6 +22,7 @@ use crate::rejection::Rejection;
 use crate::route::{OpenRoute, UntouchedRoute};
 use crate::sanitize::Inbound;
 use airflow_token::Minter;
+use assertion::Asserter;
 
 /// A request that Airflow may see: it carries our statement, or none.
 #[derive(Debug)]
@@ -37,6 +41,8 @@ pub enum Bearer {
     Airflows,
     /// One that we signed for this principal.
     Ours(Arc<Principal>),
+    /// The caller's, which stayed here: our headers say who is calling.
+    Removed,
 }
 
 impl<B> UpstreamRequest<B> {
@@ -50,8 +56,11 @@ impl<B> UpstreamRequest<B> {
 /// How identities are handed to Airflow.
 #[derive(Debug)]
 pub struct Handoff {
-    /// Signs tokens that Airflow accepts as its own.
-    pub minter: Minter,
+    /// Signs tokens that Airflow accepts as its own, in the place of the caller's; without it the
+    /// headers alone say who is calling.
+    pub minter: Option<Minter>,
+    /// Signs who is calling, for a verifier on Airflow's side.
+    pub asserter: Option<Asserter>,
     /// The names of the identity headers.
     pub headers: IdentityHeaders,
     /// Whether browser sessions may reach Airflow.
@@ -67,7 +76,7 @@ pub struct IdentityHeaders {
     pub roles: HeaderName,
     /// The name of the issuer's entry.
     pub issuer: HeaderName,
-    /// Reserved for the signed assertion; always removed from requests.
+    /// The signed assertion.
     pub assertion: HeaderName,
 }
 
@@ -89,7 +98,8 @@ pub enum Cookies {
 }
 
 impl Handoff {
-    /// A granted request: the caller's own token where Airflow issued it, otherwise one of ours.
+    /// A granted request: under the caller's own token where Airflow issued it, otherwise under a
+    /// statement of ours.
     pub fn as_caller<B>(
         &self,
         granted: Granted<B>,
@@ -101,13 +111,30 @@ impl Handoff {
         let bearer = if principal.issued_by_airflow() {
             Bearer::Airflows
         } else {
-            let authorization = self.minter.authorization(principal, now)?;
-            parts.headers.insert(AUTHORIZATION, authorization);
-            Bearer::Ours(Arc::clone(principal))
+            self.state(&mut parts, principal, now)?
         };
         parts.headers.remove(COOKIE);
         self.name(&mut parts.headers, principal);
         Ok(UpstreamRequest { parts, body, bearer })
+    }
+
+    /// Puts our statement about the caller in the place of the caller's token.
+    fn state(
+        &self,
+        parts: &mut Parts,
+        principal: &Arc<Principal>,
+        now: Timestamp,
+    ) -> Result<Bearer, Rejection> {
+        if let Some(asserter) = &self.asserter {
+            let assertion = asserter.assertion(principal, parts, now)?;
+            parts.headers.insert(&self.headers.assertion, assertion);
+        }
+        let Some(minter) = &self.minter else {
+            parts.headers.remove(AUTHORIZATION);
+            return Ok(Bearer::Removed);
+        };
+        parts.headers.insert(AUTHORIZATION, minter.authorization(principal, now)?);
+        Ok(Bearer::Ours(Arc::clone(principal)))
     }
 
     /// A request with a browser's session, for Airflow to judge.
@@ -175,4 +202,16 @@ fn join_cookies(headers: &mut HeaderMap) {
     if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
         headers.insert(COOKIE, joined);
     }
+}
+
+/// 32 hexadecimal digits: Airflow's table of revoked tokens has room for no more
+/// (`models/revoked_token.py`).
+fn random_id() -> Option<String> {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).ok()?;
+    let mut id = String::with_capacity(32);
+    for byte in bytes {
+        write!(id, "{byte:02x}").ok()?;
+    }
+    Some(id)
 }

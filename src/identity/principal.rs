@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use http::HeaderValue;
 use moka::sync::Cache;
 
-use super::roles::{AirflowRole, RoleMap, is_visible};
+use super::roles::{AirflowRole, Held, RoleMap, is_visible};
 use crate::clock::Timestamp;
 use crate::rejection::{Reason, Rejection};
 use crate::token::VerifiedClaims;
@@ -87,10 +87,10 @@ impl Principal {
         self.role_list.as_ref()
     }
 
-    /// The one role handed to `SimpleAuthManager`.
+    /// The Airflow roles after mapping, in the map's order; for `SimpleAuthManager` at most one.
     #[must_use]
-    pub fn role(&self) -> Option<&AirflowRole> {
-        self.roles.first()
+    pub fn roles(&self) -> &[AirflowRole] {
+        &self.roles
     }
 
     /// Whether Airflow issued the token, and so judges the rights itself.
@@ -104,6 +104,7 @@ impl Principal {
 #[derive(Debug)]
 pub struct Directory {
     mappings: Vec<Mapping>,
+    held: Held,
     known: Cache<Key, Arc<Principal>, foldhash::fast::RandomState>,
 }
 
@@ -134,11 +135,11 @@ impl Hash for Key {
 impl Directory {
     /// A directory with one mapping for each issuer, in the verifier's order.
     #[must_use]
-    pub fn new(mappings: Vec<Mapping>) -> Self {
+    pub fn new(mappings: Vec<Mapping>, held: Held) -> Self {
         let known = Cache::builder()
             .max_capacity(MOST_PRINCIPALS)
             .build_with_hasher(foldhash::fast::RandomState::default());
-        Self { mappings, known }
+        Self { mappings, held, known }
     }
 
     /// The principal of verified claims.
@@ -151,7 +152,7 @@ impl Directory {
         } else {
             safe(&format!("{}{username}", mapping.username_prefix), "user name")?
         };
-        let (roles, without_role) = roles(mapping, claims)?;
+        let (roles, without_role) = roles(mapping, claims, self.held)?;
         let role_list = join(&roles)?;
         let key = Key { issuer: token.issuer(), username, roles: role_list };
         let principal = self.known.get_with_by_ref(&key, || {
@@ -173,7 +174,7 @@ const MOST_PRINCIPALS: u64 = 100_000;
 
 type Roles = (Vec<AirflowRole>, Option<String>);
 
-fn roles(mapping: &Mapping, claims: &Claims<'_>) -> Result<Roles, Rejection> {
+fn roles(mapping: &Mapping, claims: &Claims<'_>, held: Held) -> Result<Roles, Rejection> {
     match &mapping.origin {
         Origin::Airflow => match claims.text("role")? {
             None => Ok((Vec::new(), None)),
@@ -190,9 +191,9 @@ fn roles(mapping: &Mapping, claims: &Claims<'_>) -> Result<Roles, Rejection> {
                     Rejection::found_that(Reason::ClaimInvalid, what)
                 })?,
             };
-            let highest = roles.resolve_highest(&values);
-            let why = highest.is_none().then(|| why_no_role(claims, pointer, &values));
-            Ok((highest.into_iter().collect(), why))
+            let roles = roles.resolve_held(&values, held);
+            let why = roles.is_empty().then(|| why_no_role(claims, pointer, &values));
+            Ok((roles, why))
         }
     }
 }

@@ -36,6 +36,19 @@ impl fmt::Display for AirflowRole {
 /// `SimpleAuthManagerRole` of airflow-core, lowest first.
 pub const SIMPLE: [&str; 4] = ["Viewer", "User", "Op", "Admin"];
 
+/// The roles that every Airflow with FAB begins with (`EXISTING_ROLES` of the FAB provider's
+/// security manager); those of `SimpleAuthManager` are among them.
+const BUILT_IN: [&str; 5] = ["Admin", "Op", "User", "Viewer", "Public"];
+
+/// Which of a caller's roles Airflow can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// All of them.
+    All,
+    /// The highest of the four that `SimpleAuthManager` knows.
+    Highest,
+}
+
 /// Which token value gives which Airflow roles, in the order written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoleMap(Vec<(String, Vec<AirflowRole>)>);
@@ -47,11 +60,11 @@ impl RoleMap {
         Self(rows)
     }
 
-    /// The map used where an Entra entry has none: each role of `SimpleAuthManager` is itself.
+    /// The map used where an Entra entry has none: each of Airflow's own roles is itself.
     #[must_use]
     pub fn identity() -> Self {
         let row = |name: &&str| (String::from(*name), vec![AirflowRole(String::from(*name))]);
-        Self(SIMPLE.iter().map(row).collect())
+        Self(BUILT_IN.iter().map(row).collect())
     }
 
     /// The Airflow roles of `values`, in the map's order, each once.
@@ -68,10 +81,17 @@ impl RoleMap {
         roles
     }
 
-    /// The one role that `SimpleAuthManager` takes: the highest of `values`.
+    /// Those of the Airflow roles of `values` that are held.
     #[must_use]
-    pub fn resolve_highest(&self, values: &[&str]) -> Option<AirflowRole> {
-        self.resolve(values).into_iter().max_by_key(AirflowRole::simple_rank)
+    pub fn resolve_held(&self, values: &[&str], held: Held) -> Vec<AirflowRole> {
+        let roles = self.resolve(values);
+        match held {
+            Held::All => roles,
+            Held::Highest => {
+                let ranked = roles.into_iter().filter(|role| role.simple_rank().is_some());
+                ranked.max_by_key(AirflowRole::simple_rank).into_iter().collect()
+            }
+        }
     }
 }
 
@@ -113,17 +133,17 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_role_counts_for_simple() {
+    fn the_highest_role_counts_for_simple_and_all_for_others() {
         let map = RoleMap::identity();
-        for (values, expected) in [
-            (&["Viewer", "Op"][..], Some("Op")),
-            (&["Admin", "User"], Some("Admin")),
-            (&["Public"], None),
-            (&["admin"], None),
-            (&[], None),
+        for (values, highest, all) in [
+            (&["Viewer", "Op"][..], &["Op"][..], &["Op", "Viewer"][..]),
+            (&["Admin", "User"], &["Admin"], &["Admin", "User"]),
+            (&["Public"], &[], &["Public"]),
+            (&["admin"], &[], &[]),
+            (&[], &[], &[]),
         ] {
-            let role = map.resolve_highest(values);
-            assert_eq!(role.as_ref().map(AirflowRole::name), expected, "{values:?}");
+            assert_eq!(names(&map.resolve_held(values, Held::Highest)), highest, "{values:?}");
+            assert_eq!(names(&map.resolve_held(values, Held::All)), all, "{values:?}");
         }
     }
 

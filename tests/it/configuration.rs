@@ -86,6 +86,24 @@ fn what_is_wrong_is_refused_with_its_place() {
         ("no issuer", sound().set("/issuers", json!([])), &["issuer"]),
         ("no issuers", sound().without("/issuers"), &["issuer"]),
         ("no hand-off secret", sound().without("/handoff/secret_file"), &["secret_file"]),
+        (
+            "two hand-off keys",
+            sound().set("/handoff/private_key_file", "/x"),
+            &["private_key_file"],
+        ),
+        ("no hand-off key", key_of_ours("/nowhere/y"), &["/nowhere/y"]),
+        ("a kid of a secret", sound().set("/handoff/kid", "x"), &["handoff.kid"]),
+        ("a secret unused", sound().set("/handoff/type", "headers"), &["secret_file"]),
+        (
+            "an assertion without key",
+            sound().set("/handoff/assertion", json!({"kid": "x"})),
+            &["assertion", "private_key_file"],
+        ),
+        (
+            "two keys of an issuer",
+            sound().set("/issuers/1/public_key_file", "/x"),
+            &["public_key_file"],
+        ),
         ("secret missing", sound().set("/issuers/1/secret_file", "/nowhere/x"), &["/nowhere/x"]),
         ("issuer without name", sound().without("/issuers/0/name"), &["name"]),
         ("issuer without type", sound().without("/issuers/0/type"), &["type"]),
@@ -213,8 +231,6 @@ fn what_is_not_yet_there_is_refused_by_name() {
         ("/telemetry", json!({"otlp_endpoint": "http://127.0.0.1:1"}), "telemetry"),
         ("/handoff/fab", json!({"admin_user_id": "1"}), "fab"),
         ("/handoff/auth_manager", json!("fab"), "fab"),
-        ("/handoff/assertion", json!({"kid": "x"}), "assertion"),
-        ("/handoff/type", json!("headers"), "headers"),
         ("/access/ui", json!("login"), "login"),
         ("/access/execution_api", json!("verify"), "verify"),
         ("/access/delegate", json!({"basic": true}), "basic"),
@@ -222,8 +238,6 @@ fn what_is_not_yet_there_is_refused_by_name() {
         ("/admin/status", json!("open"), "status"),
         ("/upstream/urls", json!(["http://127.0.0.1:1"]), "urls"),
         ("/upstream/ca_file", json!("/x"), "ca_file"),
-        ("/issuers/1/public_key_file", json!("/x"), "public_key_file"),
-        ("/handoff/private_key_file", json!("/x"), "private_key_file"),
         ("/limits/failing_per_client", json!(5), "failing_per_client"),
     ] {
         let ended = Airside::fails(&sound().set(pointer, value));
@@ -528,6 +542,11 @@ fn as_configuration(ended: Ended) -> Ended {
     assert_eq!(ended.code, Some(78), "{}", ended.log());
     assert!(ended.stdout.is_empty(), "{}", ended.stdout);
     ended
+}
+
+/// The hand-off signed by a private key in this file.
+fn key_of_ours(file: &str) -> Config {
+    sound().without("/handoff/secret_file").set("/handoff/private_key_file", file)
 }
 
 fn secret_file(config: &Config) -> String {

@@ -11,6 +11,7 @@
 mod support;
 
 mod admin;
+mod assertion;
 mod configuration;
 #[cfg(feature = "dev")]
 mod dev;
@@ -20,6 +21,7 @@ mod headers;
 mod identity;
 mod issuers;
 mod keys;
+mod keys_of_ours;
 mod life;
 mod limits;
 mod logging;

@@ -67,6 +67,11 @@ impl Config {
         self
     }
 
+    /// What is at the pointer.
+    pub(crate) fn get(&self, pointer: &str) -> &Value {
+        self.tree.pointer(pointer).unwrap()
+    }
+
     /// Removes what is at the pointer.
     pub(crate) fn without(mut self, pointer: &str) -> Self {
         let (parent, last) = pointer.rsplit_once('/').unwrap();

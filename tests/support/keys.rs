@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
@@ -96,6 +96,12 @@ impl SigningKey {
         let random = SystemRandom::new();
         self.pair.sign(padding, &random, input.as_bytes(), &mut signature).unwrap();
         format!("{input}.{}", encode(&signature))
+    }
+
+    /// The private half, as an operator gives it to airside.
+    pub(crate) fn private_pem(&self) -> String {
+        let der: Pkcs8V1Der<'_> = self.pair.as_der().unwrap();
+        pem("PRIVATE KEY", der.as_ref())
     }
 
     /// The public half as Airflow's operators have it.
@@ -242,6 +248,15 @@ impl CurveKey {
             Self::Ed25519(pair) => pair.public_key().as_der().unwrap().as_ref().to_vec(),
         };
         pem("PUBLIC KEY", &der)
+    }
+
+    /// The private half, as an operator gives it to airside.
+    pub(crate) fn private_pem(&self) -> String {
+        let der = match self {
+            Self::P256(pair) => pair.to_pkcs8v1().unwrap(),
+            Self::Ed25519(pair) => pair.to_pkcs8v1().unwrap(),
+        };
+        pem("PRIVATE KEY", der.as_ref())
     }
 
     pub(crate) fn token(&self, claims: &Value) -> String {

@@ -6,7 +6,7 @@ use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::super::written;
-use super::airflow::TASK_AUDIENCE;
+use super::handoff::TASK_AUDIENCE;
 use super::issuers::Part;
 use super::{Builder, KeySource};
 use crate::identity::{Mapping, Origin};

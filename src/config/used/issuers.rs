@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::super::written::{self, Issuer, RoleMap as WrittenRoles};
 use super::{Builder, KeySource};
 use crate::identity::roles::{SIMPLE, is_visible};
-use crate::identity::{AirflowRole, Mapping, RoleMap};
+use crate::identity::{AirflowRole, Held, Mapping, RoleMap};
 use crate::jwks::fetch::{Source, Url, is_loopback};
 use crate::jwks::{KeySet, KeyStore, Schedule};
 use crate::token::{self, Contested, Verifier};
@@ -133,7 +133,7 @@ impl Builder<'_, '_, '_> {
         Verifier::new(issuers, leeway).map_err(contested).ok()
     }
 
-    /// A map for `SimpleAuthManager`, which knows four roles.
+    /// A map to roles that Airflow's auth manager can be told of.
     pub(super) fn role_map(&mut self, key: &str, written: &WrittenRoles) -> Option<RoleMap> {
         self.not_empty(key, written.0.len(), "token values with their Airflow roles");
         let mut rows = Vec::new();
@@ -141,21 +141,30 @@ impl Builder<'_, '_, '_> {
         for (value, names) in &written.0 {
             let key = format!("{key}.{value}");
             self.not_empty(&key, names.len(), "at least one Airflow role");
-            let mut roles = Vec::new();
-            for name in names {
-                match AirflowRole::new(name).filter(|role| role.simple_rank().is_some()) {
-                    Some(role) => roles.push(role),
-                    None => {
-                        let expected = format!("one of {}", SIMPLE.join(", "));
-                        let hint = "SimpleAuthManager has no other roles, and none may be guessed";
-                        self.findings.add(&key, format!("{name:?}"), expected, Some(hint));
-                        whole = false;
-                    }
-                }
-            }
+            let roles: Vec<_> = names.iter().filter_map(|name| self.role(&key, name)).collect();
+            whole &= roles.len() == names.len();
             rows.push((value.clone(), roles));
         }
         whole.then(|| RoleMap::new(rows))
+    }
+
+    fn role(&mut self, key: &str, name: &str) -> Option<AirflowRole> {
+        let role = AirflowRole::new(name);
+        match self.held() {
+            Held::All if role.is_none() => {
+                let expected = "a role's name: visible ASCII without comma or space";
+                let hint = "the names travel in a header, joined by commas";
+                self.findings.add(key, format!("{name:?}"), expected, Some(hint));
+                None
+            }
+            Held::Highest if role.as_ref().is_none_or(|role| role.simple_rank().is_none()) => {
+                let expected = format!("one of {}", SIMPLE.join(", "));
+                let hint = "SimpleAuthManager has no other roles, and none may be guessed";
+                self.findings.add(key, format!("{name:?}"), expected, Some(hint));
+                None
+            }
+            Held::All | Held::Highest => role,
+        }
     }
 }
 

@@ -39,8 +39,27 @@ pub struct Handoff {
     /// Airflow's auth manager.
     #[serde(default)]
     pub auth_manager: AuthManager,
-    /// The file with `[api_auth] jwt_secret`.
-    pub secret_file: String,
+    /// The file with `[api_auth] jwt_secret`; this or `private_key_file` for `airflow_token`.
+    #[serde(default)]
+    pub secret_file: Option<String>,
+    /// The file with a private key in PEM (RSA, P-256 or Ed25519) whose public half Airflow takes
+    /// from our `/jwks.json` (`[api_auth] trusted_jwks_url`).
+    #[serde(default)]
+    pub private_key_file: Option<String>,
+    /// The name of that key; by default its thumbprint (RFC 7638).
+    #[serde(default)]
+    pub kid: Option<String>,
+    /// Further public keys in our `/jwks.json`: the next one, an hour before it signs, and the
+    /// last one, until its tokens have ended.
+    #[serde(default)]
+    pub publish: Vec<PublishedKey>,
+    /// The public half of the key that Airflow signs with (`jwt_private_key_path`), for our
+    /// `/jwks.json`: a JWK Set, or PEM with `airflow_kid`.
+    #[serde(default)]
+    pub airflow_keys_file: Option<String>,
+    /// `[api_auth] jwt_kid`, where `airflow_keys_file` is PEM.
+    #[serde(default)]
+    pub airflow_kid: Option<String>,
     /// `[api_auth] jwt_audience`.
     #[serde(default = "airflow_audience")]
     pub audience: String,
@@ -53,6 +72,36 @@ pub struct Handoff {
     /// The names of the identity headers.
     #[serde(default)]
     pub headers: Headers,
+    /// The signed assertion beside the identity headers; without it there is none.
+    #[serde(default)]
+    pub assertion: Option<Assertion>,
+}
+
+/// A public key that is published and not signed with.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PublishedKey {
+    /// The file with it, in PEM.
+    pub public_key_file: String,
+    /// Its name.
+    pub kid: String,
+}
+
+/// The signed assertion.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Assertion {
+    /// The file with the private key in PEM: Ed25519, P-256 or RSA.
+    pub private_key_file: String,
+    /// The name of that key; by default its thumbprint (RFC 7638).
+    #[serde(default)]
+    pub kid: Option<String>,
+    /// For whom it is: `AIRSIDE_ASSERTION_AUDIENCE` on Airflow's side.
+    #[serde(default = "assertion_audience")]
+    pub audience: String,
+    /// How long it is valid; it is made for one request.
+    #[serde(default = "assertion_lifetime")]
+    pub lifetime: Lapse,
 }
 
 /// The form of the hand-off.
@@ -61,6 +110,8 @@ pub struct Handoff {
 pub enum HandoffType {
     /// A token that Airflow takes for its own.
     AirflowToken,
+    /// Identity headers, for a verifier on Airflow's side.
+    Headers,
 }
 
 /// Airflow's auth manager.
@@ -82,7 +133,7 @@ pub struct Headers {
     pub roles: String,
     /// The name of the issuer's entry.
     pub issuer: String,
-    /// Reserved; always removed from requests.
+    /// The signed assertion.
     pub assertion: String,
 }
 
@@ -201,6 +252,14 @@ const fn upstream_idle_timeout() -> Lapse {
 
 const fn handoff_lifetime() -> Lapse {
     Lapse::seconds(5 * 60)
+}
+
+fn assertion_audience() -> String {
+    "airflow".into()
+}
+
+const fn assertion_lifetime() -> Lapse {
+    Lapse::seconds(30)
 }
 
 pub(super) fn airflow_audience() -> String {

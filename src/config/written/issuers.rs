@@ -182,8 +182,8 @@ pub enum Version {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Roles {
-    /// Token value to Airflow roles; without it a value that is exactly Admin, Op, User or Viewer
-    /// maps to itself.
+    /// Token value to Airflow roles; without it a value that is exactly Admin, Op, User, Viewer
+    /// or Public maps to itself.
     pub map: Option<RoleMap>,
 }
 
