@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::flight::{assert_airflow_says, is_airflows, post, with_json};
 use crate::programs::{beside_the_tests, built, program};
-use crate::stock::airflow_is_built;
+use crate::stock::is_built;
 use crate::support::airside::Airside;
 use crate::support::http::{Request, Response};
 use crate::support::wait::{DEADLINE, within};
@@ -24,9 +24,10 @@ struct Dev {
 
 impl Dev {
     fn start() -> Self {
-        airflow_is_built().unwrap();
+        is_built("3.3.2").unwrap();
         let home = tempfile::tempdir().unwrap();
-        std::fs::copy(built().join("home/airflow.db"), home.path().join("airflow.db")).unwrap();
+        std::fs::copy(built().join("homes/3.3.2/airflow.db"), home.path().join("airflow.db"))
+            .unwrap();
         let any = "127.0.0.1:0";
         let listen = ["--listen", any, "--issuer-listen", any, "--child-listen", any];
         let state = state(&home);
@@ -75,7 +76,7 @@ fn state(home: &TempDir) -> String {
 /// What somebody's shell says of Airflow; airside adds what Airflow needs to sit behind it.
 fn environment(home: &TempDir) -> Vec<(String, String)> {
     let text = |path: &Path| path.display().to_string();
-    let bin = program("server", "airflow").parent().map(text).unwrap();
+    let bin = program("servers/3.3.2", "airflow").parent().map(text).unwrap();
     let database = home.path().join("airflow.db");
     [
         ("PATH", format!("{bin}:/usr/local/bin:/usr/bin:/bin")),

@@ -136,7 +136,7 @@ fn airflows_own_worker_client_takes_a_task_from_start_to_success() {
     let mut claims = task_claims(&task);
     claims["scope"] = json!("workload");
     let home = tempfile::tempdir().unwrap();
-    let worker = command(&program("server", "python"), home.path())
+    let worker = command(&program("servers/3.3.2", "python"), home.path())
         .arg(beside_the_tests("worker.py"))
         .args([&flight.url(), &signed(&claims)])
         .arg(flight.airflow.database())

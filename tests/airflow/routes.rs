@@ -172,7 +172,7 @@ fn no_route_of_airflow_gives_data_without_a_login() {
 /// Every route that this Airflow has, as its own code lists them.
 fn routes() -> Vec<(String, String)> {
     let home = tempfile::tempdir().unwrap();
-    let listed = command(&program("server", "python"), home.path())
+    let listed = command(&program("servers/3.3.2", "python"), home.path())
         .arg(beside_the_tests("routes.py"))
         .output()
         .unwrap();

@@ -1,7 +1,11 @@
 """Builds what the Airflow tests stand on, below target/airflow; a second call finds it done.
 
-Four steps, each stamped with what it was made from, so that a change redoes only what it
-touches: the installer, Airflow itself, its clients, and a home with a migrated database in
+    setup.py            what `make test` needs
+    setup.py all        every release that is tested
+    setup.py NAME...    these servers of the table below alone
+
+Each step is stamped with what it was made from, so that a change redoes only what it touches: the
+installer, the clients, and for each server Airflow itself and a home with a migrated database in
 which one DAG is registered. Needs nothing but Python (3.10 or later, with venv) and a package
 index as pip or uv are configured on this machine; no index is named here.
 """
@@ -18,52 +22,96 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-AIRFLOW = "3.3.2"
 INSTALLER = ["uv==0.13.9"]
-# Dependencies as they were when these came out: the same set on every machine, for ever.
-SERVER = ["--exclude-newer=2026-09-18T00:00:00Z", f"apache-airflow=={AIRFLOW}"]
 CLIENTS = [
     "--exclude-newer=2026-09-22T00:00:00Z",
-    f"apache-airflow-client=={AIRFLOW}", "apache-airflow-ctl==0.1.5",
+    "apache-airflow-client==3.3.2", "apache-airflow-ctl==0.1.5",
 ]
-# What Airflow 3.3.2 says of itself.
-PYTHONS = ((3, 10), (3, 14))
+
+FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A release of Airflow with the dependencies of its day: the same set on every machine."""
+
+    packages: list[str]
+    newest: str  # the day after it came out
+    usual: bool = False  # whether `make test` needs it
+    auth_manager: str | None = None  # where it is not the release's own default
+    pythons: tuple = ((3, 10), (3, 13))  # what the release says of itself
+
+    def settings(self) -> dict[str, str]:
+        chosen = {"AIRFLOW__CORE__AUTH_MANAGER": self.auth_manager} if self.auth_manager else {}
+        return settings() | chosen
+
+    def arguments(self) -> list[str]:
+        return [f"--exclude-newer={self.newest}T00:00:00Z", *self.packages]
+
+
+# By the name that the tests ask for.
+SERVERS = {
+    "3.3.2": Server(["apache-airflow==3.3.2"], "2026-09-18", usual=True, pythons=((3, 10), (3, 14))),
+}
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent / "target" / "airflow"
 
 
 def main() -> None:
-    if not PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
-        another_python()
+    wanted = chosen(sys.argv[1:])
+    suits(wanted)
     ROOT.mkdir(parents=True, exist_ok=True)
     with open(ROOT / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         made_from = [sys.executable, sys.version, str(ROOT)]
         installer = step("installer", made_from + INSTALLER, install_installer)
-        server = step("server", [installer, *SERVER], install_server)
-        step("clients", [installer, *CLIENTS], install_clients)
-        sources = [Path(__file__), *sorted((HERE / "dags").glob("*.py"))]
-        step("home", [server, *(source.read_text() for source in sources)], make_home)
+        step("clients", [installer, *CLIENTS], lambda place: install(place, CLIENTS))
+        for name in wanted:
+            build(name, SERVERS[name], installer)
 
 
-def another_python() -> None:
-    """Starts again under a Python that Airflow supports; ends here when there is none."""
-    for minor in range(PYTHONS[1][1], PYTHONS[0][1] - 1, -1):
+def chosen(words: list[str]) -> list[str]:
+    unknown = [word for word in words if word not in SERVERS and word != "all"]
+    if unknown:
+        sys.exit(f"no server is called {unknown[0]}; there are: all, {', '.join(SERVERS)}")
+    if "all" in words:
+        return list(SERVERS)
+    return words or [name for name, server in SERVERS.items() if server.usual]
+
+
+def build(name: str, server: Server, installer: str) -> None:
+    """The program below servers/NAME, its home below homes/NAME."""
+    arguments = server.arguments()
+    program = step(f"servers/{name}", [installer, *arguments], lambda place: install(place, arguments))
+    sources = [Path(__file__), *sorted((HERE / "dags").glob("*.py"))]
+    made_from = [program, *(source.read_text() for source in sources)]
+    step(f"homes/{name}", made_from, lambda place: make_home(place, name, server))
+
+
+def suits(wanted: list[str]) -> None:
+    """Starts again under a Python that all of them support; ends here when there is none."""
+    oldest = max(SERVERS[name].pythons[0] for name in wanted)
+    newest = min(SERVERS[name].pythons[1] for name in wanted)
+    if oldest <= sys.version_info[:2] <= newest:
+        return
+    for minor in range(newest[1], oldest[1] - 1, -1):
         found = shutil.which(f"python3.{minor}")
         # A version manager puts names on PATH that only say they are not installed.
         if found and subprocess.run([found, "-c", ""], capture_output=True).returncode == 0:
             os.execv(found, [found, *sys.argv])
-    low, high = (".".join(map(str, version)) for version in PYTHONS)
-    sys.exit(f"Airflow {AIRFLOW} needs Python {low} to {high}; none is on PATH")
+    low, high = (".".join(map(str, version)) for version in (oldest, newest))
+    sys.exit(f"{', '.join(wanted)}: Airflow needs Python {low} to {high}; none is on PATH")
 
 
 def step(name: str, made_from: list[str], make: Callable[[Path], None]) -> str:
     """Makes target/airflow/NAME unless its stamp says that it stands; the stamp comes last."""
     digest = hashlib.sha256("\0".join([name, *made_from]).encode()).hexdigest()
     stamp, place = ROOT / f"{name}.stamp", ROOT / name
+    stamp.parent.mkdir(parents=True, exist_ok=True)
     if stamp.is_file() and stamp.read_text() == digest and place.is_dir():
         return digest
     stamp.unlink(missing_ok=True)
@@ -81,14 +129,6 @@ def install_installer(place: Path) -> None:
     run([place / "bin" / "python", "-m", "pip", "install", "--quiet", *INSTALLER], online())
 
 
-def install_server(place: Path) -> None:
-    install(place, SERVER)
-
-
-def install_clients(place: Path) -> None:
-    install(place, CLIENTS)
-
-
 def install(place: Path, packages: list[str]) -> None:
     uv = ROOT / "installer" / "bin" / "uv"
     environment = online() | translated() | {"UV_CACHE_DIR": str(ROOT / "cache")}
@@ -97,21 +137,21 @@ def install(place: Path, packages: list[str]) -> None:
     run([uv, "pip", "install", "--quiet", *python, *packages], environment)
 
 
-def make_home(place: Path) -> None:
+def make_home(place: Path, name: str, server: Server) -> None:
     """A home whose database is migrated and knows the DAG, sealed so that copying it is safe."""
     draft = ROOT / "home.draft"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
-    environment = plain() | settings() | {
+    environment = plain() | server.settings() | {
         "HOME": str(draft),
         "AIRFLOW_HOME": str(draft),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{draft}/airflow.db",
     }
-    airflow = ROOT / "server" / "bin" / "airflow"
+    airflow = ROOT / "servers" / name / "bin" / "airflow"
     run([airflow, "db", "migrate"], environment)
     # Reading the DAG must leave nothing beside it.
     run([airflow, "dags", "reserialize"], environment | {"PYTHONDONTWRITEBYTECODE": "1"})
-    place.mkdir()
+    place.mkdir(parents=True)
     seal(draft / "airflow.db", place / "airflow.db")
     shutil.rmtree(draft)
 

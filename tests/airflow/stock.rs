@@ -1,9 +1,10 @@
-//! Stock Airflow 3.3.2, started once for all tests of this process and ended with it.
+//! Stock Airflows, each started once for all tests of this process and ended with it.
 
+use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
@@ -20,6 +21,84 @@ const USERS: [&str; 3] = ["admin", "viewer", "op"];
 /// An Airflow that has not answered by then never will; five seconds are usual.
 const BOOT: Duration = Duration::from_mins(3);
 
+/// How an Airflow is set up.
+#[derive(Clone, Debug)]
+pub(crate) struct Recipe {
+    /// What it is called: one process runs one of a name.
+    name: &'static str,
+    /// Its program and prepared home, by the name that tests/airflow/setup.py gives them.
+    server: &'static str,
+    /// The variables that differ from Airflow's defaults; `{home}` stands for its home.
+    settings: Vec<(&'static str, String)>,
+    /// Files of its home.
+    files: Vec<(&'static str, String)>,
+}
+
+impl Recipe {
+    /// This server with the known secret, the DAG of the tests and nothing else.
+    pub(crate) fn new(name: &'static str, server: &'static str) -> Self {
+        let dags = beside_the_tests("dags").display().to_string();
+        Self { name, server, settings: vec![], files: vec![] }
+            .set("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "sqlite:///{home}/airflow.db")
+            .set("AIRFLOW__API_AUTH__JWT_SECRET", SECRET)
+            .set("AIRFLOW__CORE__DAGS_FOLDER", &dags)
+            .set("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+    }
+
+    /// Airflow 3 with `SimpleAuthManager` and its own users.
+    pub(crate) fn simple(name: &'static str, server: &'static str) -> Self {
+        let users = USERS.map(|user| format!("{user}:{user}")).join(",");
+        let of_user = |&user: &&str| (user.to_owned(), password(user).into());
+        let passwords: Map<String, Value> = USERS.iter().map(of_user).collect();
+        let place = "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE";
+        Self::new(name, server)
+            .set("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", &users)
+            .set(place, "{home}/passwords.json")
+            .file("passwords.json", Value::Object(passwords).to_string())
+    }
+
+    /// Sets a variable of its environment.
+    pub(crate) fn set(mut self, name: &'static str, value: &str) -> Self {
+        self.settings.retain(|(set, _)| *set != name);
+        self.settings.push((name, value.to_owned()));
+        self
+    }
+
+    /// Puts a file into its home.
+    pub(crate) fn file(mut self, name: &'static str, content: String) -> Self {
+        self.files.push((name, content));
+        self
+    }
+
+    /// The version, which its server's name begins with.
+    pub(crate) fn version(&self) -> &'static str {
+        self.server.split('-').next().unwrap()
+    }
+
+    /// The command that serves the API at this address.
+    fn command(&self, address: SocketAddr) -> [String; 5] {
+        let command = if self.version().starts_with("2.") { "webserver" } else { "api-server" };
+        let (host, port) = match command {
+            "webserver" => ("--hostname", "--port"),
+            _ => ("--host", "--port"),
+        };
+        let ip = address.ip().to_string();
+        [command.into(), host.into(), ip, port.into(), address.port().to_string()]
+    }
+
+    /// Something that this version tells everybody, and how it tells its version.
+    fn is_spoken_by(&self, address: SocketAddr) -> bool {
+        let path =
+            if self.version().starts_with("2.") { "/api/v1/version" } else { "/api/v2/version" };
+        let answer = Request::get(path).try_send(address);
+        let version = |text: &str| {
+            let told: Option<Value> = serde_json::from_str(text).ok();
+            told.and_then(|told| Some(told["version"].as_str()? == self.version()))
+        };
+        answer.is_ok_and(|answer| version(&answer.text()) == Some(true))
+    }
+}
+
 /// The running Airflow.
 pub(crate) struct Airflow {
     pub(crate) address: SocketAddr,
@@ -29,6 +108,21 @@ pub(crate) struct Airflow {
 }
 
 impl Airflow {
+    /// The one of this recipe's name; starts it when nobody has yet.
+    pub(crate) fn of(recipe: &Recipe) -> &'static Self {
+        type Running = HashMap<&'static str, &'static OnceLock<Result<Airflow, String>>>;
+        static RUNNING: Mutex<Option<Running>> = Mutex::new(None);
+        let slot = {
+            let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+            let running = running.get_or_insert_default();
+            *running.entry(recipe.name).or_insert_with(|| Box::leak(Box::default()))
+        };
+        match slot.get_or_init(|| start(recipe)) {
+            Ok(airflow) => airflow,
+            Err(why) => panic!("{}: {why}", recipe.name),
+        }
+    }
+
     pub(crate) fn database(&self) -> PathBuf {
         self.home.join("airflow.db")
     }
@@ -46,13 +140,9 @@ impl Airflow {
     }
 }
 
-/// The Airflow of this process; starts it when nobody has yet.
+/// The usual one: 3.3.2 with `SimpleAuthManager`.
 pub(crate) fn airflow() -> &'static Airflow {
-    static RUNNING: OnceLock<Result<Airflow, String>> = OnceLock::new();
-    match RUNNING.get_or_init(start) {
-        Ok(airflow) => airflow,
-        Err(why) => panic!("{why}"),
-    }
+    Airflow::of(&Recipe::simple("usual", "3.3.2"))
 }
 
 /// The password of a user of Airflow's own login.
@@ -61,9 +151,9 @@ pub(crate) fn password(user: &str) -> String {
 }
 
 /// An error that says what to call when tests/airflow/setup.py has not been run.
-pub(crate) fn airflow_is_built() -> Result<(), String> {
-    for step in ["server", "clients", "home"] {
-        let stamp = built().join(step).with_extension("stamp");
+pub(crate) fn is_built(server: &str) -> Result<(), String> {
+    for step in ["clients".to_owned(), format!("servers/{server}"), format!("homes/{server}")] {
+        let stamp = built().join(format!("{step}.stamp"));
         if !stamp.is_file() {
             let stamp = stamp.display();
             return Err(format!("{stamp} is missing: `make test-airflow` builds and runs it all"));
@@ -72,11 +162,12 @@ pub(crate) fn airflow_is_built() -> Result<(), String> {
     Ok(())
 }
 
-fn start() -> Result<Airflow, String> {
-    airflow_is_built()?;
+fn start(recipe: &Recipe) -> Result<Airflow, String> {
+    is_built(recipe.server)?;
     // Airflow binds its port seconds after it was found free, so somebody else may have it then.
     let in_use = |why: &String| why.contains("address already in use");
-    free_ports().take(3).map(start_at).find(|started| !started.as_ref().is_err_and(in_use)).unwrap()
+    let mut tries = free_ports().take(3).map(|address| start_at(recipe, address));
+    tries.find(|started| !started.as_ref().is_err_and(in_use)).unwrap()
 }
 
 /// Free ports below those that the system gives to whoever asks for any.
@@ -89,69 +180,50 @@ fn free_ports() -> impl Iterator<Item = SocketAddr> {
         .filter(|address| TcpListener::bind(address).is_ok())
 }
 
-fn start_at(address: SocketAddr) -> Result<Airflow, String> {
-    let home = home();
-    let log = built().join("airflow.log");
-    let mut keeper = command(&program("server", "python"), &home);
+fn start_at(recipe: &Recipe, address: SocketAddr) -> Result<Airflow, String> {
+    let home = home(recipe);
+    let log = built().join(format!("{}.log", recipe.name));
+    let server = format!("servers/{}", recipe.server);
+    let here = home.display().to_string();
+    let settings =
+        recipe.settings.iter().map(|(name, value)| (name, value.replace("{home}", &here)));
+    let mut keeper = command(&program(&server, "python"), &home);
     keeper
-        .envs(settings(&home))
+        .envs(settings)
         .arg(beside_the_tests("keeper.py"))
         .args([&home, &log])
-        .arg(program("server", "airflow"))
-        .args(["api-server", "--host", "127.0.0.1", "--port", &address.port().to_string()])
+        .arg(program(&server, "airflow"))
+        .args(recipe.command(address))
         .stdin(Stdio::piped());
     let keeper = keeper.spawn().unwrap();
-    answering(Airflow { address, home, keeper }, &log)
+    answering(recipe, Airflow { address, home, keeper }, &log)
 }
 
-/// A new home with the prepared database and the passwords of the users.
-fn home() -> PathBuf {
+/// A new home with the prepared database and the recipe's files.
+fn home(recipe: &Recipe) -> PathBuf {
     let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap().keep();
     // The prepared database is one sealed file, so a plain copy of it is whole.
-    fs::copy(built().join("home/airflow.db"), home.join("airflow.db")).unwrap();
-    let of_user = |&user: &&str| (user.to_owned(), password(user).into());
-    let passwords: Map<String, Value> = USERS.iter().map(of_user).collect();
-    fs::write(home.join("passwords.json"), Value::Object(passwords).to_string()).unwrap();
+    let prepared = built().join("homes").join(recipe.server).join("airflow.db");
+    fs::copy(prepared, home.join("airflow.db")).unwrap();
+    for (name, content) in &recipe.files {
+        fs::write(home.join(name), content).unwrap();
+    }
     home
 }
 
-/// What differs from Airflow's defaults: where things are, who there is, the known secret.
-fn settings(home: &Path) -> [(&'static str, String); 6] {
-    let database = home.join("airflow.db");
-    let passwords = home.join("passwords.json");
-    let dags = beside_the_tests("dags");
-    let users = USERS.map(|user| format!("{user}:{user}")).join(",");
-    [
-        ("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", format!("sqlite:///{}", database.display())),
-        ("AIRFLOW__API_AUTH__JWT_SECRET", SECRET.to_owned()),
-        ("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", users),
-        ("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE", passwords.display().to_string()),
-        ("AIRFLOW__CORE__DAGS_FOLDER", dags.display().to_string()),
-        ("AIRFLOW__CORE__LOAD_EXAMPLES", "False".to_owned()),
-    ]
-}
-
 /// The same Airflow once it answers; why it never will, otherwise.
-fn answering(mut airflow: Airflow, log: &Path) -> Result<Airflow, String> {
+fn answering(recipe: &Recipe, mut airflow: Airflow, log: &Path) -> Result<Airflow, String> {
     let started = Instant::now();
     while started.elapsed() < BOOT {
         if let Some(status) = airflow.keeper.try_wait().unwrap() {
             let said = fs::read_to_string(log).unwrap_or_default();
             return Err(format!("Airflow ended at its start ({status}) and said:\n{said}"));
         }
-        if is_airflow(airflow.address) {
+        // Connecting is refused until it listens; somebody else may have taken the port meanwhile.
+        if TcpStream::connect(airflow.address).is_ok() && recipe.is_spoken_by(airflow.address) {
             return Ok(airflow);
         }
         thread::sleep(Duration::from_millis(50));
     }
     Err(format!("Airflow did not answer within {BOOT:?}; its log is {}", log.display()))
-}
-
-/// Whether Airflow answers there, and not somebody else who took the port in the meantime.
-fn is_airflow(address: SocketAddr) -> bool {
-    // Connecting is refused until it listens.
-    TcpStream::connect(address).is_ok()
-        && Request::get("/api/v2/version")
-            .try_send(address)
-            .is_ok_and(|answer| answer.text().contains(r#""version":"3.3.2""#))
 }
