@@ -1,10 +1,17 @@
 # What a contributor calls; needs cargo, python3 and make, nothing else.
 
-.PHONY: test test-airflow differential simulation fmt lint clean-airflow
+.PHONY: test test-all test-airflow differential simulation fmt lint clean-airflow
 
 # Everything there is, with a table at the end of what ran and what did not.
 test:
 	python3 tests/checks.py
+
+# The promises about every release of Airflow; writes the table of docs/compatibility.md.
+test-all:
+	python3 tests/airflow/setup.py all
+	python3 tests/airflow/compatibility.py begin
+	cargo test --profile ci --features airflow-releases --test airflow
+	python3 tests/airflow/compatibility.py write
 
 # The promises about real Airflow alone, against an Airflow built once below target/airflow.
 test-airflow:

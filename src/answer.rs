@@ -190,7 +190,7 @@ impl Body for Answer {
                 if let Some(exchange) = &mut this.exchange {
                     exchange.sent(data.len() as u64);
                     if refused {
-                        exchange.found(SECRET_MISMATCH);
+                        exchange.found(TOKEN_REFUSED);
                     }
                 }
                 Poll::Ready(Some(Ok(Frame::data(data))))
@@ -220,9 +220,10 @@ impl Body for Answer {
     }
 }
 
-const SECRET_MISMATCH: &str = "Airflow refused the token that airside signed: compare \
+const TOKEN_REFUSED: &str = "Airflow refused the token that airside signed: compare \
     handoff.secret_file, audience and issuer with [api_auth] jwt_secret, jwt_audience and \
-    jwt_issuer, and the clocks";
+    jwt_issuer, and the clocks; with handoff.private_key_file, trusted_jwks_url must be our \
+    /jwks.json, which Airflow reads once an hour";
 
 impl Drop for Answer {
     fn drop(&mut self) {

@@ -39,12 +39,22 @@ def main() -> None:
             needs="clippy"),
         run("set up Airflow", [sys.executable, "tests/airflow/setup.py"]),
     ]
-    lines += tests(with_airflow=lines[-1].outcome == "ok")
+    lines += airflow_and_all_others(set_up=lines[-1].outcome == "ok")
     lines += differential()
     show(lines)
     outcomes = {line.outcome for line in lines}
     everything = os.environ.get("AIRSIDE_REQUIRE_ALL") == "1"
     sys.exit("FAILED" in outcomes or (everything and "NOT RUN" in outcomes))
+
+
+def airflow_and_all_others(set_up: bool) -> list[Line]:
+    """The tests, and whether docs/compatibility.md tells what those with Airflow proved."""
+    table = [sys.executable, "tests/airflow/compatibility.py"]
+    quiet([*table, "begin"])
+    lines = tests(with_airflow=set_up)
+    if set_up:
+        return [*lines, run("docs/compatibility.md", [*table, "check"])]
+    return [*lines, Line("docs/compatibility.md", "NOT RUN", "Airflow could not be set up")]
 
 
 def run(check: str, command: list[str], needs: str | None = None) -> Line:

@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
-use crate::stock::{Airflow, airflow};
+use crate::stock::{Airflow, Recipe};
 use crate::support::airside::Airside;
 use crate::support::config::Config;
 use crate::support::http::{Request, Response};
@@ -22,12 +22,17 @@ pub(crate) struct Flight {
 static ALONE: Mutex<()> = Mutex::new(());
 
 impl Flight {
-    /// airside as it is usually configured.
+    /// airside as it is usually configured, before the usual Airflow.
     pub(crate) fn start() -> Self {
+        Self::with(&Recipe::usual(), |config| config)
+    }
+
+    /// airside with a configuration bent by the hook, before an Airflow of this recipe.
+    pub(crate) fn with(recipe: &Recipe, hook: impl FnOnce(Config) -> Config) -> Self {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let airflow = airflow();
+        let airflow = Airflow::of(recipe);
         let issuer = Issuer::start();
-        let config = Config::new(&issuer.url(), &airflow.url());
+        let config = hook(Config::new(&issuer.url(), &airflow.url()));
         Self { airside: Airside::start(&config), airflow, _issuer: issuer, _alone: alone }
     }
 

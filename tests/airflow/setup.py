@@ -54,6 +54,9 @@ class Server:
 
 # By the name that the tests ask for.
 SERVERS = {
+    "3.0.6": Server(["apache-airflow==3.0.6"], "2025-08-30"),
+    "3.1.8": Server(["apache-airflow==3.1.8"], "2026-03-12"),
+    "3.2.2": Server(["apache-airflow==3.2.2"], "2026-05-30"),
     "3.3.2": Server(["apache-airflow==3.3.2"], "2026-09-18", usual=True, pythons=((3, 10), (3, 14))),
 }
 

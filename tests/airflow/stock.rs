@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -57,11 +58,22 @@ impl Recipe {
             .file("passwords.json", Value::Object(passwords).to_string())
     }
 
-    /// Sets a variable of its environment.
-    pub(crate) fn set(mut self, name: &'static str, value: &str) -> Self {
+    /// The one that most tests use.
+    pub(crate) fn usual() -> Self {
+        Self::simple("usual", "3.3.2")
+    }
+
+    /// Leaves a variable at Airflow's default.
+    pub(crate) fn without(mut self, name: &str) -> Self {
         self.settings.retain(|(set, _)| *set != name);
-        self.settings.push((name, value.to_owned()));
         self
+    }
+
+    /// Sets a variable of its environment.
+    pub(crate) fn set(self, name: &'static str, value: &str) -> Self {
+        let mut recipe = self.without(name);
+        recipe.settings.push((name, value.to_owned()));
+        recipe
     }
 
     /// Puts a file into its home.
@@ -140,11 +152,6 @@ impl Airflow {
     }
 }
 
-/// The usual one: 3.3.2 with `SimpleAuthManager`.
-pub(crate) fn airflow() -> &'static Airflow {
-    Airflow::of(&Recipe::simple("usual", "3.3.2"))
-}
-
 /// The password of a user of Airflow's own login.
 pub(crate) fn password(user: &str) -> String {
     format!("password of {user}")
@@ -170,13 +177,19 @@ fn start(recipe: &Recipe) -> Result<Airflow, String> {
     tries.find(|started| !started.as_ref().is_err_and(in_use)).unwrap()
 }
 
-/// Free ports below those that the system gives to whoever asks for any.
+/// A port that nobody has, for somebody who must know it before it is bound.
+pub(crate) fn free_port() -> u16 {
+    free_ports().next().expect("a free port").port()
+}
+
+/// Free ports below those that the system gives to whoever asks for any; each is named once.
 fn free_ports() -> impl Iterator<Item = SocketAddr> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     // Another run of these tests begins its search elsewhere.
     let first = std::process::id() % 10_000;
     (0..10_000)
-        .map(move |next| u16::try_from(20_000 + (first + next) % 10_000).unwrap())
-        .map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
+        .map(move |_| (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000)
+        .map(|port| SocketAddr::from(([127, 0, 0, 1], u16::try_from(20_000 + port).unwrap())))
         .filter(|address| TcpListener::bind(address).is_ok())
 }
 
