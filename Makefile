@@ -1,10 +1,15 @@
 # What a contributor calls; needs cargo, python3 and make, nothing else.
 
-.PHONY: test test-all test-airflow differential simulation fmt lint clean-airflow
+.PHONY: test test-packages test-all test-airflow differential simulation fmt lint clean-airflow
 
 # Everything there is, with a table at the end of what ran and what did not.
 test:
 	python3 tests/checks.py
+
+# What a few tests need of Debian: a browser. As root; without it they are listed as NOT RUN.
+test-packages:
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium
 
 # The promises about every release of Airflow; writes the table of docs/compatibility.md.
 test-all:

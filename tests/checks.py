@@ -37,9 +37,8 @@ def main() -> None:
             needs="clippy"),
         run("lints without dev", [*CLIPPY, "--no-default-features", "--", "-D", "warnings"],
             needs="clippy"),
-        run("set up Airflow", [sys.executable, "tests/airflow/setup.py"]),
     ]
-    lines += airflow_and_all_others(set_up=lines[-1].outcome == "ok")
+    lines += airflow_and_all_others()
     lines += differential()
     show(lines)
     outcomes = {line.outcome for line in lines}
@@ -47,14 +46,43 @@ def main() -> None:
     sys.exit("FAILED" in outcomes or (everything and "NOT RUN" in outcomes))
 
 
-def airflow_and_all_others(set_up: bool) -> list[Line]:
+def airflow_and_all_others() -> list[Line]:
     """The tests, and whether docs/compatibility.md tells what those with Airflow proved."""
+    set_up = run("set up Airflow", [sys.executable, "tests/airflow/setup.py"])
+    if set_up.outcome != "ok":
+        without = [Line(check, "NOT RUN", "Airflow could not be set up") for check in WITH_AIRFLOW]
+        return [set_up, *tests([]), *without]
+    further = [prepared(needed) for needed in FURTHER]
+    features = ["airflow-tests", *(feature for feature, line in further if line.outcome == "ok")]
     table = [sys.executable, "tests/airflow/compatibility.py"]
     quiet([*table, "begin"])
-    lines = tests(with_airflow=set_up)
-    if set_up:
-        return [*lines, run("docs/compatibility.md", [*table, "check"])]
-    return [*lines, Line("docs/compatibility.md", "NOT RUN", "Airflow could not be set up")]
+    lines = [set_up, *(line for _, line in further), *tests(features)]
+    if not any(line.check.startswith("tests/airflow/") for line in lines):
+        lines.append(Line("tests/airflow/main.rs", "NOT RUN", "the run ended before it"))
+    return [*lines, run("docs/compatibility.md", [*table, "check"])]
+
+
+WITH_AIRFLOW = ["tests/airflow/main.rs", "docs/compatibility.md"]
+
+
+@dataclass
+class Further:
+    """Tests with Airflow that need a program of the machine as well."""
+
+    feature: str
+    program: str
+    setup: str  # what tests/airflow/setup.py makes for them
+
+
+FURTHER = [Further("browser-tests", "/usr/bin/chromium", "browser")]
+
+
+def prepared(needed: Further) -> tuple[str, Line]:
+    if not Path(needed.program).exists():
+        why = f"{needed.program} is missing: make test-packages installs it"
+        return needed.feature, Line(needed.feature, "NOT RUN", why)
+    setup = [sys.executable, "tests/airflow/setup.py", needed.setup]
+    return needed.feature, run(f"set up {needed.feature}", setup)
 
 
 def run(check: str, command: list[str], needs: str | None = None) -> Line:
@@ -82,9 +110,9 @@ RESULT = re.compile(
 )
 
 
-def tests(with_airflow: bool) -> list[Line]:
+def tests(features: list[str]) -> list[Line]:
     """All test binaries in one run; a line for each, read from what it printed."""
-    command = TESTS + (["--features", "airflow-tests"] if with_airflow else [])
+    command = TESTS + ([f"--features={','.join(features)}"] if features else [])
     announce(command)
     started = time.monotonic()
     child = subprocess.Popen(
@@ -114,9 +142,6 @@ def tests(with_airflow: bool) -> list[Line]:
         lines.append(Line("tests", "FAILED", f"cargo test ended with {code}"))
     if built:
         lines.insert(0, Line("build of the tests", "ok", "", time.monotonic() - started - tested))
-    if not any(line.check.startswith("tests/airflow/") for line in lines):
-        why = "the run ended before it" if with_airflow else "Airflow could not be set up"
-        lines.append(Line("tests/airflow/main.rs", "NOT RUN", why))
     return lines
 
 

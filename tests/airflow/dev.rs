@@ -17,13 +17,13 @@ use crate::support::wait::{DEADLINE, within};
 /// Scheduler, DAG processor and triggerer start beside the API server, and a worker for each task.
 const PATIENCE: Duration = Duration::from_mins(3);
 
-struct Dev {
+pub(crate) struct Dev {
     airside: Airside,
     home: TempDir,
 }
 
 impl Dev {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         is_built("3.3.2").unwrap();
         let home = tempfile::tempdir().unwrap();
         std::fs::copy(built().join("homes/3.3.2/airflow.db"), home.path().join("airflow.db"))
@@ -38,6 +38,16 @@ impl Dev {
             (answer.status == 200).then_some(())
         });
         dev
+    }
+
+    /// Airflow's home.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Where people reach it.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.airside.proxy)
     }
 
     /// A token from `airside token` with these further arguments.

@@ -24,3 +24,5 @@ mod routes;
 mod shared_secret;
 mod stock;
 mod trusted_keys;
+#[cfg(feature = "browser-tests")]
+mod ui;

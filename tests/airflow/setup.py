@@ -3,6 +3,7 @@
     setup.py            what `make test` needs
     setup.py all        every release that is tested
     setup.py NAME...    these servers of the table below alone
+    setup.py browser    what drives a browser
 
 Each step is stamped with what it was made from, so that a change redoes only what it touches: the
 installer, the clients, and for each server Airflow itself and a home with a migrated database in
@@ -25,11 +26,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import node
+
 INSTALLER = ["uv==0.13.9"]
 CLIENTS = [
     "--exclude-newer=2026-09-22T00:00:00Z",
     "apache-airflow-client==3.3.2", "apache-airflow-ctl==0.1.5",
 ]
+
+# Drives a Chromium that is there already.
+PLAYWRIGHT = ["playwright-core@1.64.1"]
 
 FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
 
@@ -72,12 +79,17 @@ def main() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         made_from = [sys.executable, sys.version, str(ROOT)]
         installer = step("installer", made_from + INSTALLER, install_installer)
+        if "browser" in sys.argv[1:]:
+            made_from = [installer, *node.WHEEL, *PLAYWRIGHT, str(node.of_this_machine())]
+            step("browser", made_from, install_browser)
+            return
         step("clients", [installer, *CLIENTS], lambda place: install(place, CLIENTS))
         for name in wanted:
             build(name, SERVERS[name], installer)
 
 
 def chosen(words: list[str]) -> list[str]:
+    words = [word for word in words if word != "browser"]
     unknown = [word for word in words if word not in SERVERS and word != "all"]
     if unknown:
         sys.exit(f"no server is called {unknown[0]}; there are: all, {', '.join(SERVERS)}")
@@ -130,6 +142,15 @@ def step(name: str, made_from: list[str], make: Callable[[Path], None]) -> str:
 def install_installer(place: Path) -> None:
     run([sys.executable, "-m", "venv", place], plain())
     run([place / "bin" / "python", "-m", "pip", "install", "--quiet", *INSTALLER], online())
+
+
+def install_browser(place: Path) -> None:
+    """Playwright in PLACE/npm, Node.js as PLACE/node."""
+    if not node.of_this_machine():
+        install(place / "venv", node.WHEEL)
+    (program,), npm = node.commands(place / "venv")
+    node.install(place / "npm", npm, PLAYWRIGHT)
+    (place / "node").symlink_to(shutil.which(program))
 
 
 def install(place: Path, packages: list[str]) -> None:

@@ -6,6 +6,7 @@ with DAG(dag_id="demo", schedule=None, description="reads a variable"):
 
     @task
     def x():
+        print("this is the log of the demo")
         return Variable.get("greeting", default="nobody said anything")
 
     x()
