@@ -294,11 +294,11 @@ mod tests {
         let later = FETCHED.after(Duration::from_secs(90));
         let loaded = file.load(later, DAY).unwrap().unwrap();
         assert_eq!(loaded.age, Duration::from_secs(90));
-        assert_eq!(loaded.keys.matching(Some("a")).count(), 1);
+        assert_eq!(loaded.keys.named(Some("a")).count(), 1);
         assert_eq!(fs::metadata(file.path()).unwrap().mode() & 0o777, 0o600);
         file.save(json!({ "keys": [jwk("b")] }).to_string().as_bytes(), later).unwrap();
         let loaded = file.load(later, DAY).unwrap().unwrap();
-        assert_eq!((loaded.age, loaded.keys.matching(Some("b")).count()), (Duration::ZERO, 1));
+        assert_eq!((loaded.age, loaded.keys.named(Some("b")).count()), (Duration::ZERO, 1));
         assert_eq!(names(&folder), 1, "nothing is left beside it");
     }
 

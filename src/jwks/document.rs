@@ -182,10 +182,21 @@ impl KeySet {
         Ok(set)
     }
 
-    /// The keys that a token with this `kid` may be signed with. A token without `kid` is only
-    /// matched by a key without one.
-    pub fn matching<'s>(&'s self, kid: Option<&'s str>) -> impl Iterator<Item = &'s Key> {
-        self.keys.iter().filter(move |key| key.kid.is_none() || key.kid.as_deref() == kid)
+    /// The keys of this name: more than one where a publisher uses it for several types of key. No
+    /// name names none.
+    pub fn named<'s>(&'s self, kid: Option<&'s str>) -> impl Iterator<Item = &'s Key> {
+        self.keys.iter().filter(move |key| key.kid.is_some() && key.kid.as_deref() == kid)
+    }
+
+    /// The keys without a name, which may be meant by any.
+    pub fn nameless(&self) -> impl Iterator<Item = &Key> {
+        self.keys.iter().filter(|key| key.kid.is_none())
+    }
+
+    /// Whether a `kid` means anything to this set.
+    #[must_use]
+    pub fn has_named(&self) -> bool {
+        self.keys.iter().any(|key| key.kid.is_some())
     }
 
     /// Why entries were left out, for the log.
@@ -390,9 +401,9 @@ pub(crate) mod tests {
             let set = set(&[bad.clone(), good.clone()]).unwrap();
             assert_eq!(set.len(), 1, "{bad}");
             assert_eq!(set.skipped().len(), 1, "{bad}");
-            assert_eq!(set.matching(Some("good")).count(), 1);
-            assert_eq!(set.matching(Some("bad")).count(), 0);
-            assert_eq!(set.matching(None).count(), 0);
+            assert_eq!(set.named(Some("good")).count(), 1);
+            assert_eq!(set.named(Some("bad")).count(), 0);
+            assert_eq!(set.nameless().count(), 0);
         }
     }
 

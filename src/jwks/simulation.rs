@@ -197,7 +197,7 @@ impl Life {
             return;
         };
         let kid = held.kids.first().unwrap().to_string();
-        let (_, stamp) = self.store.judge(Some(&kid), |keys| keys.count()).await.unwrap();
+        let (_, stamp) = self.store.judge(Some(&kid), |keys| Ok(keys.count())).await.unwrap();
         self.stamps.push((stamp, held.edition));
     }
 }
@@ -248,7 +248,7 @@ impl Issuer {
         let came = Instant::now();
         let before = self.world().outlook(kid);
         let name = kid.to_string();
-        let found = store.judge(Some(&name), |keys| keys.count()).await;
+        let found = store.judge(Some(&name), |keys| Ok(keys.count())).await;
         let mut world = self.world();
         match found.map_err(|rejection| rejection.reason()) {
             Ok((count, _)) => {

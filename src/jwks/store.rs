@@ -66,6 +66,28 @@ struct Fetches {
     refreshes: Refreshes,
 }
 
+/// A refusal, and whether newer keys might make it good.
+#[derive(Debug)]
+struct Refusal {
+    rejection: Rejection,
+    may_change: bool,
+}
+
+impl Refusal {
+    const fn for_good(rejection: Rejection) -> Self {
+        Self { rejection, may_change: false }
+    }
+
+    const fn for_now(rejection: Rejection) -> Self {
+        Self { rejection, may_change: true }
+    }
+}
+
+fn unknown(kid: Option<&str>, issuer: &str) -> Rejection {
+    let kid = kid.map_or("no kid".to_owned(), |kid| format!("kid {kid:?}"));
+    Rejection::found_that(Reason::KeyUnknown, format!("{kid} is not a key of {issuer}"))
+}
+
 /// Proof that a key was in use, and the means to see whether it still is.
 #[derive(Clone, Debug)]
 pub struct KeyStamp {
@@ -181,42 +203,60 @@ impl KeyStore {
         &self.issuer
     }
 
-    /// Hands the keys that match `kid` to `judge`. Where none matches, waits for one fetch, if the
-    /// cooldown allows it, and tries again.
+    /// Hands the keys that `kid` names to `judge`; where it names none, those without a name
+    /// (RFC 7517, section 4.5: a `kid` is optional). Where that leaves the token refused, waits for
+    /// one fetch, if the cooldown allows it, and tries again.
     pub async fn judge<T>(
         self: &Arc<Self>,
         kid: Option<&str>,
-        judge: impl Fn(&mut dyn Iterator<Item = &Key>) -> T,
+        judge: impl Fn(&mut dyn Iterator<Item = &Key>) -> Result<T, Rejection>,
     ) -> Result<(T, KeyStamp), Rejection> {
-        if let Some(verdict) = self.judge_now(kid, &judge) {
-            return Ok(verdict);
-        }
-        // A fetch brings keys with a name: it cannot help a token that names none.
-        if kid.is_some() || self.usable().is_none() {
-            self.fetch_once().await;
-        }
-        if let Some(verdict) = self.judge_now(kid, &judge) {
-            return Ok(verdict);
-        }
-        let issuer = &self.issuer;
-        Err(if self.usable().is_none() {
-            Rejection::found_that(Reason::KeysUnavailable, format!("no keys of issuer {issuer}"))
-        } else {
-            let kid = kid.map_or("no kid".to_owned(), |kid| format!("kid {kid:?}"));
-            Rejection::found_that(Reason::KeyUnknown, format!("{kid} is not a key of {issuer}"))
-        })
+        let verdict = match self.judge_now(kid, &judge) {
+            Err(refusal) if refusal.may_change && self.fetch_once().await => {
+                self.judge_now(kid, &judge)
+            }
+            verdict => verdict,
+        };
+        verdict.map_err(|refusal| refusal.rejection)
     }
 
     fn judge_now<T>(
         self: &Arc<Self>,
         kid: Option<&str>,
-        judge: impl Fn(&mut dyn Iterator<Item = &Key>) -> T,
-    ) -> Option<(T, KeyStamp)> {
-        let current = self.usable()?;
-        let mut matching = current.keys.matching(kid).peekable();
-        matching.peek()?;
-        let stamp = KeyStamp { store: Arc::clone(self), generation: current.generation };
-        Some((judge(&mut matching), stamp))
+        judge: impl Fn(&mut dyn Iterator<Item = &Key>) -> Result<T, Rejection>,
+    ) -> Result<(T, KeyStamp), Refusal> {
+        let issuer = &self.issuer;
+        let Some(current) = self.usable() else {
+            let found = format!("no keys of issuer {issuer}");
+            return Err(Refusal::for_now(Rejection::found_that(Reason::KeysUnavailable, found)));
+        };
+        let stamp = || KeyStamp { store: Arc::clone(self), generation: current.generation };
+        let mut named = current.keys.named(kid).peekable();
+        if named.peek().is_some() {
+            return judge(&mut named).map(|good| (good, stamp())).map_err(Refusal::for_good);
+        }
+        self.judge_nameless(&current.keys, kid, judge).map(|good| (good, stamp()))
+    }
+
+    /// No key has the token's name; one without a name may have signed it all the same.
+    fn judge_nameless<T>(
+        &self,
+        keys: &KeySet,
+        kid: Option<&str>,
+        judge: impl Fn(&mut dyn Iterator<Item = &Key>) -> Result<T, Rejection>,
+    ) -> Result<T, Refusal> {
+        let mut nameless = keys.nameless().peekable();
+        let verdict = nameless.peek().is_some().then(|| judge(&mut nameless));
+        match verdict {
+            Some(Ok(good)) => Ok(good),
+            // The `kid` says nothing: there is none, or no key of this issuer has one.
+            Some(Err(rejection)) if kid.is_none() || !keys.has_named() => {
+                Err(Refusal::for_now(rejection))
+            }
+            // A fetch brings keys with a name: it cannot help a token that names none.
+            None if kid.is_none() => Err(Refusal::for_good(unknown(kid, &self.issuer))),
+            Some(Err(_)) | None => Err(Refusal::for_now(unknown(kid, &self.issuer))),
+        }
     }
 
     /// How the keys are at this moment.
@@ -311,16 +351,18 @@ impl KeyStore {
         self.schedule.as_ref().is_none_or(|schedule| keys.age() < schedule.stale_for)
     }
 
-    async fn fetch_once(&self) {
+    /// Waits for a fetch; `false` when none is to be had, so that nothing can have changed.
+    async fn fetch_once(&self) -> bool {
         let Some(schedule) = &self.schedule else {
-            return;
+            return false;
         };
         let mut finished = self.finished.subscribe();
         let Some(awaited) = self.ask(schedule) else {
-            return;
+            return false;
         };
         // Either way the caller looks again: what counts is whether the key is there now.
         let _ = timeout(schedule.timeout, finished.wait_for(|ended| *ended >= awaited)).await;
+        true
     }
 
     /// The number of the fetch to wait for; `None` while the cooldown holds.
@@ -422,7 +464,7 @@ mod tests {
     }
 
     async fn find(store: &Arc<KeyStore>, kid: &str) -> Result<KeyStamp, Reason> {
-        let found = store.judge(Some(kid), |keys| keys.count()).await;
+        let found = store.judge(Some(kid), |keys| Ok(keys.count())).await;
         found.map(|(_, stamp)| stamp).map_err(|rejection| rejection.reason())
     }
 
@@ -454,6 +496,55 @@ mod tests {
         let (stamp, ()) = tokio::join!(find(&store, "b"), refresh);
         assert!(stamp.unwrap().holds());
         assert_eq!(find(&store, "a").await.unwrap_err(), Reason::KeyUnknown);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_without_a_name_is_tried_where_no_key_has_the_tokens_name() {
+        /// A key that can be told by its `issuer`, as a signature is by its key.
+        fn key(kid: Option<&str>, signer: &str) -> serde_json::Value {
+            let mut key = jwk("");
+            key["issuer"] = signer.into();
+            match kid {
+                Some(kid) => key["kid"] = kid.into(),
+                None => drop(key.as_object_mut().unwrap().remove("kid")),
+            }
+            key
+        }
+        let (named, nameless) = (key(Some("a"), "A"), key(None, "X"));
+        let mixed = vec![named.clone(), nameless.clone()];
+        let (named, nameless) = (vec![named], vec![nameless]);
+        let (unknown, invalid) = (Some(Reason::KeyUnknown), Some(Reason::SignatureInvalid));
+        for (keys, kid, signer, expected, asks) in [
+            (&named, Some("a"), "A", None, false),
+            (&named, Some("a"), "X", invalid, false),
+            (&named, Some("b"), "A", unknown, true),
+            (&named, None, "A", unknown, false),
+            (&nameless, Some("b"), "X", None, false),
+            (&nameless, None, "X", None, false),
+            (&nameless, Some("b"), "Y", invalid, true),
+            (&nameless, None, "Y", invalid, true),
+            (&mixed, Some("a"), "A", None, false),
+            (&mixed, Some("a"), "X", invalid, false),
+            (&mixed, Some("b"), "X", None, false),
+            (&mixed, Some("b"), "A", unknown, true),
+            (&mixed, None, "X", None, false),
+            (&mixed, None, "A", invalid, true),
+        ] {
+            let store = store();
+            let document = serde_json::json!({ "keys": keys }).to_string();
+            fetch(&store, Some(KeySet::parse(document.as_bytes()).unwrap()));
+            let signed = |keys: &mut dyn Iterator<Item = &Key>| {
+                let mut signers = keys.filter_map(Key::issuer);
+                signers
+                    .any(|key| key == signer)
+                    .then_some(())
+                    .ok_or(Reason::SignatureInvalid.into())
+            };
+            let verdict = store.judge(kid, signed).await.map_err(|rejection| rejection.reason());
+            let case = format!("{kid:?} by {signer} of {document:.60}");
+            assert_eq!(verdict.err(), expected, "{case}");
+            assert_eq!(store.fetches().asked.is_some(), asks, "a fetch: {case}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

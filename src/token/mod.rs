@@ -209,8 +209,7 @@ impl Verifier {
         let judged = claimant.keys.judge(header.kid(), |keys| {
             signed_by(keys, algorithm, jws::signing_input(token.expose()), parts.signature())
         });
-        let (signed_by, keys) = judged.await?;
-        let key_issuer = signed_by?;
+        let (key_issuer, keys) = judged.await?;
         let claims = Claims::verified(claims);
         match &issuer.rules {
             Rules::Entra(rules) => {
