@@ -2,8 +2,10 @@
 
 pub mod health;
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
@@ -14,7 +16,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
 use tracing::debug;
 
 use crate::telemetry::metrics::Metrics;
@@ -31,26 +34,41 @@ pub struct Admin {
     pub published: Bytes,
 }
 
-/// Serves the admin endpoints until the future is dropped.
+/// Serves the admin endpoints until the future is dropped. Above [`MOST_CONNECTIONS`] the oldest
+/// gives way: a probe gets in however many a stranger holds open.
 pub async fn serve(listener: TcpListener, admin: Arc<Admin>) {
+    let mut connections: VecDeque<AbortHandle> = VecDeque::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let admin = Arc::clone(&admin);
-        tokio::spawn(async move {
-            let answer = |request: Request<Incoming>| {
-                let answer = admin.answer(request.method(), request.uri().path());
-                async { Ok::<_, Infallible>(answer) }
-            };
-            let served = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .serve_connection(TokioIo::new(stream), service_fn(answer));
-            if let Err(error) = served.await {
-                debug!(%error, "admin connection ended");
-            }
-        });
+        connections.retain(|connection| !connection.is_finished());
+        if connections.len() >= MOST_CONNECTIONS
+            && let Some(oldest) = connections.pop_front()
+        {
+            oldest.abort();
+        }
+        connections.push_back(tokio::spawn(converse(stream, Arc::clone(&admin))).abort_handle());
+    }
+}
+
+/// A kubelet, a few scrapers and people need a handful.
+const MOST_CONNECTIONS: usize = 64;
+/// For the whole of a head, and between two requests; the next probe connects anew.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn converse(stream: TcpStream, admin: Arc<Admin>) {
+    let answer = |request: Request<Incoming>| {
+        let answer = admin.answer(request.method(), request.uri().path());
+        async { Ok::<_, Infallible>(answer) }
+    };
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .serve_connection(TokioIo::new(stream), service_fn(answer));
+    if let Err(error) = served.await {
+        debug!(%error, "admin connection ended");
     }
 }
 

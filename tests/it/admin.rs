@@ -1,12 +1,15 @@
 //! The admin listener: alive, ready, and counted.
 
+use std::io;
+
 use serde_json::{Value, json};
 
 use crate::support::entra::{TENANT, v2_app};
 use crate::support::expect::Verdicts;
-use crate::support::http::Request;
+use crate::support::http::{Connection, Request};
 use crate::support::keys::SigningKey;
 use crate::support::scene::Scene;
+use crate::support::wait::DEADLINE;
 
 #[test]
 fn health_answers_on_the_admin_listener_alone() {
@@ -20,6 +23,23 @@ fn health_answers_on_the_admin_listener_alone() {
         assert_eq!(scene.airside.ask_admin(path).status, 404, "{path}");
     }
     assert!(scene.upstream.requests().is_empty(), "nothing of it is forwarded");
+}
+
+#[test]
+fn a_probe_gets_in_however_many_connections_are_held_open() {
+    let scene = Scene::start();
+    let mut held: Vec<_> = (0..200).map(|_| Connection::open(scene.airside.admin)).collect();
+    // Half a request is no better than none.
+    for connection in &mut held {
+        let _closed_already = connection.send(b"GET /livez HTTP/1.1\r\n");
+    }
+    assert_eq!(scene.airside.ask_admin("/livez").status, 200);
+    let oldest = held.first_mut().unwrap();
+    oldest.patience(DEADLINE);
+    let ended = oldest.rest();
+    let open = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+    assert!(!ended.as_ref().is_err_and(open), "the oldest has given way: {ended:?}");
+    assert_eq!(scene.present(&v2_app().token()).status, 200);
 }
 
 #[test]
