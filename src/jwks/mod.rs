@@ -8,6 +8,8 @@ pub mod refresh;
 #[cfg(test)]
 mod simulation;
 pub mod store;
+#[cfg(test)]
+mod wycheproof;
 
 pub use document::{Algorithm, Key, KeySet};
 pub use store::{Freshness, KeyStamp, KeyStatus, KeyStore, Provenance, Schedule, by_issuer};
