@@ -136,3 +136,82 @@ const MOST_BYTES: u64 = 32 << 20;
 const BYTES_EACH: u64 = 512;
 /// A token that has not been seen for so long is verified again: a few microseconds.
 const FORGET_AFTER: Duration = Duration::from_secs(3600);
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::hmac;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use http::HeaderMap;
+    use http::header::AUTHORIZATION;
+    use serde_json::json;
+
+    use super::*;
+    use crate::credential;
+    use crate::identity::{Mapping, Origin};
+    use crate::jwks::{Algorithm, Key, KeySet, KeyStore};
+    use crate::rejection::Reason;
+    use crate::secret::Secret;
+    use crate::token::{Issuer, Rules, airflow};
+
+    const SECRET: &[u8] = b"a secret of sixty-four bytes and more, for HS512 and for tests alone";
+    const LEEWAY: Duration = Duration::from_secs(60);
+    const DAY: u64 = 24 * 3600;
+
+    fn callers() -> Callers {
+        let keys = KeySet::single(Key::hs512(&Secret::new(SECRET)));
+        let name: Arc<str> = "airflow".into();
+        let keys = Arc::new(KeyStore::fixed(Arc::clone(&name), keys));
+        let issuer = Issuer {
+            name: Arc::clone(&name),
+            audiences: vec!["apache-airflow".to_owned()],
+            algorithms: vec![Algorithm::Hs512],
+            rules: Rules::Airflow(airflow::Rules { issuer: None, keys }),
+        };
+        let mapping = Mapping {
+            issuer: name,
+            username_claim: "sub".to_owned(),
+            username_prefix: String::new(),
+            origin: Origin::Airflow,
+        };
+        let verifier = Verifier::new(vec![issuer], LEEWAY).unwrap();
+        Callers::new(verifier, Directory::new(vec![mapping]))
+    }
+
+    /// Good from 100,000 to 200,000.
+    fn token() -> BearerToken {
+        let claims = json!({
+            "sub": "alice", "aud": "apache-airflow", "iat": 100_000, "nbf": 100_000, "exp": 200_000,
+        });
+        let part = |value: serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let input = format!("{}.{}", part(json!({"alg": "HS512"})), part(claims));
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA512, SECRET), input.as_bytes());
+        let value = format!("Bearer {input}.{}", URL_SAFE_NO_PAD.encode(tag));
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]);
+        credential::bearer(&headers, usize::MAX).unwrap().unwrap()
+    }
+
+    /// The clock goes on, is set forward by a day, and back by two.
+    #[tokio::test]
+    async fn a_remembered_caller_is_judged_by_the_clock_of_each_use() {
+        let (callers, token) = (callers(), token());
+        for (now, expected) in [
+            (150_000, None),
+            (200_059, None),
+            (200_060, Some(Reason::TokenExpired)),
+            (150_000 + DAY, Some(Reason::TokenExpired)),
+            (150_000, None),
+            (150_000 - DAY, Some(Reason::TokenNotYetValid)),
+            (99_939, Some(Reason::TokenNotYetValid)),
+            (99_940, None),
+            (0, Some(Reason::TokenNotYetValid)),
+            (u64::MAX, Some(Reason::TokenExpired)),
+            (150_000, None),
+        ] {
+            let verdict = callers.recognise(&token, Timestamp::from_unix(now)).await;
+            assert_eq!(verdict.err().map(|r| r.reason()), expected, "{now}");
+            callers.known.run_pending_tasks();
+            assert_eq!(callers.known.entry_count(), 1, "remembered all the while");
+        }
+    }
+}

@@ -73,7 +73,8 @@ async fn fetch(store: &KeyStore, source: &Source) -> Result<(Vec<u8>, Option<Dur
             for why in keys.skipped() {
                 debug!(%issuer, %url, why, "key left out");
             }
-            info!(%issuer, %url, keys = keys.len(), ?took, "keys fetched");
+            let left_out = keys.skipped().len();
+            info!(%issuer, %url, keys = keys.len(), left_out, ?took, "keys fetched");
             store.fetch_ended(Some(keys));
             Ok((document, max_age))
         }

@@ -10,48 +10,14 @@ use crate::support::expect::{Verdicts, assert_refused};
 use crate::support::http::Request;
 use crate::support::issuer::Issuer;
 use crate::support::keys::{CurveKey, SigningKey, hs256};
+use crate::support::oidc::{self, REALM};
 use crate::support::scene::Scene;
 use crate::support::upstream::Upstream;
 
-const REALM: &str = "/realms/contoso";
-
-fn entry(issuer: &Issuer) -> Value {
-    json!({
-        "name": "sso", "type": "oidc", "issuer": format!("{}{REALM}", issuer.url()),
-        "audiences": ["airflow"], "username_prefix": "sso:", "roles_claim": "/realm_access/roles",
-        "roles": {"pipelines": ["Op"], "readers": ["Viewer"]},
-    })
-}
-
-/// A scene whose only issuer is that entry, bent by the hook.
-fn scene(hook: impl FnOnce(&mut Value)) -> Scene {
-    let issuer = Issuer::start();
-    let mut entry = entry(&issuer);
-    hook(&mut entry);
-    Scene::of(issuer, Upstream::start(), |config| config.set("/issuers", json!([entry])))
-}
-
-fn claims(scene: &Scene) -> Value {
-    json!({
-        "iss": format!("{}{REALM}", scene.issuer.url()), "aud": ["airflow", "account"],
-        "sub": "f:1:deploy", "exp": now() + 300,
-        "realm_access": {"roles": ["offline_access", "pipelines"]},
-    })
-}
-
-fn with(mut claims: Value, name: &str, value: Value) -> Value {
-    if value.is_null() {
-        claims.as_object_mut().unwrap().remove(name);
-    } else {
-        claims[name] = value;
-    }
-    claims
-}
-
 #[test]
 fn an_openid_issuer_is_found_by_its_metadata() {
-    let scene = scene(|_| {});
-    let token = SigningKey::shared().token(&claims(&scene));
+    let scene = oidc::scene(&[SigningKey::shared().jwk()], |_| {});
+    let token = SigningKey::shared().token(oidc::claims(&scene.issuer).value());
     let received = scene.forwarded(&Request::get("/api/v2/dags").bearer(&token));
     assert_eq!(received.header("x-airside-user"), Some("sso:f:1:deploy"));
     assert_eq!(received.header("x-airside-roles"), Some("Op"));
@@ -64,24 +30,25 @@ fn an_openid_issuer_is_found_by_its_metadata() {
 fn metadata_of_another_issuer_brings_no_keys() {
     let issuer = Issuer::start();
     issuer.misname("https://evil.example");
-    let entry = entry(&issuer);
+    let entry = oidc::entry(&issuer);
     let scene =
         Scene::of(issuer, Upstream::start(), |config| config.set("/issuers", json!([entry])));
-    let token = SigningKey::shared().token(&claims(&scene));
+    let token = SigningKey::shared().token(oidc::claims(&scene.issuer).value());
     assert_refused(&scene.present(&token), 503, "keys_unavailable");
 }
 
 #[test]
 fn each_allowed_algorithm_verifies_with_its_own_kind_of_key_alone() {
-    let scene = scene(|_| {});
+    let scene = oidc::scene(&[SigningKey::shared().jwk()], |_| {});
     let (p256, ed25519, rsa) = (CurveKey::p256(), CurveKey::ed25519(), SigningKey::shared());
     scene.issuer.publish(&[rsa.jwk(), p256.jwk(), ed25519.jwk()]);
-    let claims = claims(&scene);
+    let claims = oidc::claims(&scene.issuer);
+    let claims = claims.value();
     let mut verdicts = Verdicts::default();
     for (label, token) in [
-        ("RS256", rsa.token(&claims)),
-        ("ES256", p256.token(&claims)),
-        ("EdDSA", ed25519.token(&claims)),
+        ("RS256", rsa.token(claims)),
+        ("ES256", p256.token(claims)),
+        ("EdDSA", ed25519.token(claims)),
     ] {
         let answer = scene.present(&token);
         verdicts.check(label, answer.status == 200, answer.text());
@@ -90,18 +57,18 @@ fn each_allowed_algorithm_verifies_with_its_own_kind_of_key_alone() {
     let named = json!({"typ": "JWT", "alg": "HS256", "kid": "ES256"});
     let secret = p256.jwk()["x"].as_str().unwrap().to_owned();
     for (label, token, reason) in [
-        ("RSA key, ES256 named", rsa.sign(&crossed, &claims), "algorithm_not_allowed"),
+        ("RSA key, ES256 named", rsa.sign(&crossed, claims), "algorithm_not_allowed"),
         (
             "RS512 is not on the list",
-            rsa.sign_rs512(&json!({"alg": "RS512", "kid": rsa.kid()}), &claims),
+            rsa.sign_rs512(&json!({"alg": "RS512", "kid": rsa.kid()}), claims),
             "algorithm_not_allowed",
         ),
         (
             "HMAC with a public key",
-            hs256(secret.as_bytes(), &named, &claims),
+            hs256(secret.as_bytes(), &named, claims),
             "algorithm_not_allowed",
         ),
-        ("another P-256 key", CurveKey::p256().token(&claims), "signature_invalid"),
+        ("another P-256 key", CurveKey::p256().token(claims), "signature_invalid"),
     ] {
         verdicts.refused(label, &scene.present(&token), 401, &[reason]);
     }
@@ -109,12 +76,11 @@ fn each_allowed_algorithm_verifies_with_its_own_kind_of_key_alone() {
 
 #[test]
 fn what_an_openid_token_must_say_is_checked() {
-    let scene = scene(|entry| {
+    let scene = oidc::scene(&[SigningKey::shared().jwk()], |entry| {
         entry["required_claims"] = json!({"org": ["contoso"], "env": ["prod", "test"]});
     });
-    let good = with(with(claims(&scene), "org", json!("contoso")), "env", json!(["test", "x"]));
-    let token = |claims: &Value| SigningKey::shared().token(claims);
-    assert_eq!(scene.present(&token(&good)).status, 200);
+    let good = oidc::claims(&scene.issuer).with("org", "contoso").with("env", json!(["test", "x"]));
+    assert_eq!(scene.present(&good.token()).status, 200);
     let mut verdicts = Verdicts::default();
     for (name, value, status, reason) in [
         ("iss", json!("https://evil.example"), 401, "issuer_unknown"),
@@ -137,7 +103,11 @@ fn what_an_openid_token_must_say_is_checked() {
         ("realm_access", json!({"roles": 7}), 401, "claim_invalid"),
     ] {
         let label = format!("{name}: {value}");
-        let answer = scene.present(&token(&with(good.clone(), name, value)));
+        let bent = match value {
+            Value::Null => good.clone().without(name),
+            value => good.clone().with(name, value),
+        };
+        let answer = scene.present(&bent.token());
         verdicts.refused(&label, &answer, status, &[reason]);
     }
 }
@@ -146,21 +116,18 @@ fn what_an_openid_token_must_say_is_checked() {
 fn a_key_of_one_issuer_never_signs_for_another() {
     let (sso, entra) = (Issuer::start(), Issuer::start());
     sso.publish(&[SigningKey::next().jwk()]);
-    let entry = entry(&sso);
+    let entry = oidc::entry(&sso);
     let scene = Scene::of(entra, Upstream::start(), |config| config.set("/issuers/1", entry));
-    let claims = json!({
-        "iss": format!("{}{REALM}", sso.url()), "aud": "airflow", "sub": "deploy",
-        "exp": now() + 300, "realm_access": {"roles": ["pipelines"]},
-    });
-    assert_eq!(scene.present(&SigningKey::next().token(&claims)).status, 200);
-    assert_refused(&scene.present(&SigningKey::shared().token(&claims)), 401, "key_unknown");
+    let claims = oidc::claims(&sso);
+    assert_eq!(scene.present(&SigningKey::next().token(claims.value())).status, 200);
+    assert_refused(&scene.present(&claims.token()), 401, "key_unknown");
 }
 
 #[test]
 fn an_entry_that_would_let_anybody_in_is_refused() {
     let refused = |bend: &dyn Fn(&mut Value), named: &str| {
         let issuer = Issuer::start();
-        let mut entry = entry(&issuer);
+        let mut entry = oidc::entry(&issuer);
         bend(&mut entry);
         let config =
             Config::new(&issuer.url(), "http://127.0.0.1:1").set("/issuers", json!([entry]));

@@ -25,6 +25,27 @@ fn a_token_beyond_the_limit_is_too_large() {
 }
 
 #[test]
+fn a_token_may_have_32_kib_unless_told_otherwise() {
+    let scene = Scene::start();
+    let of_length = |length: usize| {
+        // The filler is found by its length in base64: four characters for three bytes.
+        let bare = v2_app().with("filler", "").token().len();
+        let filler = "x".repeat((length - bare) * 3 / 4);
+        let token = v2_app().with("filler", filler).token();
+        assert!(token.len().abs_diff(length) < 4, "{} for {length}", token.len());
+        token
+    };
+    let (good, large) = (of_length(32 * 1024 - 4), of_length(32 * 1024 + 5));
+    assert!(good.len() <= 32 * 1024 && large.len() > 32 * 1024);
+    assert_eq!(scene.present(&good).status, 200);
+    assert_refused(&scene.present(&large), 401, "token_too_large");
+    // Entra's richest: 8 KB of roles.
+    let mut roles: Vec<_> = (0..200).map(|number| format!("{number:040}")).collect();
+    roles.push("Airflow.Op".to_owned());
+    assert_eq!(scene.present(&v2_app().with("roles", json!(roles)).token()).status, 200);
+}
+
+#[test]
 fn a_head_beyond_the_limit_is_too_large() {
     let scene = Scene::with(|config| config.set("/limits/header_bytes", 16_384));
     let with_filler = |length: usize| {

@@ -12,6 +12,7 @@ mod support;
 
 mod admin;
 mod assertion;
+mod caches;
 mod configuration;
 #[cfg(feature = "dev")]
 mod dev;

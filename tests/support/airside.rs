@@ -1,5 +1,6 @@
 //! The real executable: started with an environment of its own, watched, ended.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -113,6 +114,13 @@ impl Airside {
         let has_all = |line: &&str| words.iter().all(|word| line.contains(word));
         let line = within(DEADLINE, || self.log().lines().find(has_all).map(str::to_owned));
         line.unwrap_or_else(|| panic!("no line with {words:?} in:\n{}", self.log()))
+    }
+
+    /// What it keeps in memory at this moment, in KiB.
+    pub(crate) fn memory(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// Asks it to end, as Kubernetes does.

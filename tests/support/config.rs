@@ -68,8 +68,8 @@ impl Config {
     }
 
     /// What is at the pointer.
-    pub(crate) fn get(&self, pointer: &str) -> &Value {
-        self.tree.pointer(pointer).unwrap()
+    pub(crate) fn get(&self, pointer: &str) -> Value {
+        self.tree.pointer(pointer).cloned().unwrap()
     }
 
     /// Removes what is at the pointer.

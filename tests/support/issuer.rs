@@ -1,8 +1,9 @@
 //! An identity provider's key endpoint on loopback, which can rotate, fail, hang and be down.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -19,15 +20,16 @@ struct State {
     answer: Answer,
     /// What metadata gives as the issuer, in place of the truth.
     misnamed: Option<String>,
-    fetched: Vec<String>,
+    fetched: Vec<(Instant, String)>,
 }
 
 #[derive(Clone)]
 enum Answer {
     Document(Vec<u8>),
-    Raw(String),
-    Silence,
+    Script(Script),
 }
+
+type Script = Arc<dyn Fn(&mut TcpStream) + Send + Sync>;
 
 impl Issuer {
     /// Publishes the shared key.
@@ -71,8 +73,14 @@ impl Issuer {
     }
 
     /// Answers with this whole response.
-    pub(crate) fn answer(&self, response: &str) {
-        self.set(Answer::Raw(response.to_owned()));
+    pub(crate) fn answer(&self, response: impl Into<Vec<u8>>) {
+        let response = response.into();
+        self.script(move |stream| drop(stream.write_all(&response)));
+    }
+
+    /// Lets the script answer, byte by byte if it likes; then the connection ends.
+    pub(crate) fn script(&self, script: impl Fn(&mut TcpStream) + Send + Sync + 'static) {
+        self.set(Answer::Script(Arc::new(script)));
     }
 
     /// Gives this issuer in the metadata.
@@ -88,7 +96,8 @@ impl Issuer {
 
     /// Takes requests and never answers them.
     pub(crate) fn hang(&self) {
-        self.set(Answer::Silence);
+        // Until the other side gives up, or this issuer is stopped.
+        self.script(|stream| drop(stream.read(&mut [0])));
     }
 
     pub(crate) fn stop(&mut self) {
@@ -106,7 +115,12 @@ impl Issuer {
 
     /// The targets that were asked for.
     pub(crate) fn fetched(&self) -> Vec<String> {
-        self.state.lock().unwrap().fetched.clone()
+        self.state.lock().unwrap().fetched.iter().map(|(_, target)| target.clone()).collect()
+    }
+
+    /// When something was asked for.
+    pub(crate) fn fetch_times(&self) -> Vec<Instant> {
+        self.state.lock().unwrap().fetched.iter().map(|(time, _)| *time).collect()
     }
 
     fn set(&self, answer: Answer) {
@@ -130,11 +144,11 @@ fn serve(stream: TcpStream, state: &Mutex<State>) {
     let target = head.first.split(' ').nth(1).unwrap_or_default().to_owned();
     let (answer, misnamed) = {
         let mut state = state.lock().unwrap();
-        state.fetched.push(target.clone());
+        state.fetched.push((Instant::now(), target.clone()));
         (state.answer.clone(), state.misnamed.clone())
     };
     let bytes = match answer {
-        Answer::Raw(response) => response.into_bytes(),
+        Answer::Script(script) => return script(&mut reader.stream),
         Answer::Document(body) if target.ends_with("/keys") => ok(&body),
         Answer::Document(_) if target.ends_with(METADATA) => {
             let realm = target.trim_end_matches(METADATA);
@@ -147,11 +161,6 @@ fn serve(stream: TcpStream, state: &Mutex<State>) {
         }
         Answer::Document(_) => {
             b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec()
-        }
-        Answer::Silence => {
-            // Until the other side gives up, or this issuer is stopped.
-            let _ended = reader.head();
-            return;
         }
     };
     let _gone = reader.stream.write_all(&bytes);

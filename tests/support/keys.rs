@@ -119,6 +119,9 @@ impl SigningKey {
             ("SPKI PEM", spki_pem.clone().into_bytes()),
             ("SPKI PEM without the last line break", spki_pem.trim_end().as_bytes().to_vec()),
             ("SPKI PEM after a space", format!(" {spki_pem}").into_bytes()),
+            ("SPKI PEM after a line break", format!("\n{spki_pem}").into_bytes()),
+            ("SPKI PEM of Windows", spki_pem.replace('\n', "\r\n").into_bytes()),
+            ("SPKI PEM in one line", spki_pem.replace('\n', "").into_bytes()),
             ("SPKI DER", spki),
             ("PKCS#1 PEM", pem("RSA PUBLIC KEY", &pkcs1).into_bytes()),
             ("PKCS#1 DER", pkcs1),
@@ -154,7 +157,7 @@ pub(crate) fn hs512(secret: &[u8], header: &Value, claims: &Value) -> String {
 
 /// A token without a signature: it ends with its second dot.
 pub(crate) fn unsigned(header: &Value, claims: &Value) -> String {
-    format!("{}.{}.", encode(header.to_string().as_bytes()), encode(claims.to_string().as_bytes()))
+    format!("{}.", signing_input(header, claims))
 }
 
 /// Header and claims of an HS512 token whose signature holds under the secret.
@@ -181,13 +184,12 @@ pub(crate) fn decode(text: &str) -> Vec<u8> {
 }
 
 fn by_hmac(algorithm: hmac::Algorithm, secret: &[u8], header: &Value, claims: &Value) -> String {
-    let header = encode(header.to_string().as_bytes());
-    let input = format!("{header}.{}", encode(claims.to_string().as_bytes()));
+    let input = signing_input(header, claims);
     let tag = hmac::sign(&hmac::Key::new(algorithm, secret), input.as_bytes());
     format!("{input}.{}", encode(tag.as_ref()))
 }
 
-fn pem(label: &str, der: &[u8]) -> String {
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     let text = STANDARD.encode(der);
     let lines: Vec<_> = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
@@ -215,6 +217,11 @@ pub(crate) enum CurveKey {
 impl CurveKey {
     pub(crate) fn p256() -> Self {
         Self::P256(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
+    }
+
+    /// The P-256 key of a certificate.
+    pub(crate) fn p256_from(pkcs8: &[u8]) -> Self {
+        Self::P256(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).unwrap())
     }
 
     pub(crate) fn ed25519() -> Self {
@@ -259,10 +266,16 @@ impl CurveKey {
         pem("PRIVATE KEY", der.as_ref())
     }
 
+    pub(crate) fn header(&self) -> Value {
+        json!({"typ": "JWT", "alg": self.algorithm(), "kid": self.algorithm()})
+    }
+
     pub(crate) fn token(&self, claims: &Value) -> String {
-        let header = json!({"typ": "JWT", "alg": self.algorithm(), "kid": self.algorithm()});
-        let (header, claims) = (header.to_string(), claims.to_string());
-        let input = format!("{}.{}", encode(header.as_bytes()), encode(claims.as_bytes()));
+        self.sign(&self.header(), claims)
+    }
+
+    pub(crate) fn sign(&self, header: &Value, claims: &Value) -> String {
+        let input = signing_input(header, claims);
         let signature = match self {
             Self::P256(pair) => {
                 pair.sign(&SystemRandom::new(), input.as_bytes()).unwrap().as_ref().to_vec()
@@ -271,4 +284,27 @@ impl CurveKey {
         };
         format!("{input}.{}", encode(&signature))
     }
+
+    /// As [`SigningKey::public_forms`].
+    pub(crate) fn public_forms(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let (jwk, pem) = (self.jwk(), self.public_pem());
+        let raw = match self {
+            Self::P256(pair) => pair.public_key().as_ref().to_vec(),
+            Self::Ed25519(pair) => pair.public_key().as_ref().to_vec(),
+        };
+        let x = jwk["x"].as_str().unwrap().to_owned();
+        vec![
+            ("PEM", pem.clone().into_bytes()),
+            ("PEM without the last line break", pem.trim_end().as_bytes().to_vec()),
+            ("JWK", jwk.to_string().into_bytes()),
+            ("x", decode(&x)),
+            ("x in base64url", x.into_bytes()),
+            ("raw", raw),
+        ]
+    }
+}
+
+/// What is signed of these two.
+pub(crate) fn signing_input(header: &Value, claims: &Value) -> String {
+    format!("{}.{}", encode(header.to_string().as_bytes()), encode(claims.to_string().as_bytes()))
 }

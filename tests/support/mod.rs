@@ -19,6 +19,8 @@ pub(crate) mod http;
 pub(crate) mod issuer;
 pub(crate) mod keys;
 pub(crate) mod listener;
+pub(crate) mod oidc;
 pub(crate) mod scene;
+pub(crate) mod tls;
 pub(crate) mod upstream;
 pub(crate) mod wait;
