@@ -111,7 +111,11 @@ struct Table {
 
 impl Table {
     fn start() -> Self {
-        Self { scene: Scene::start(), verdicts: Verdicts::default() }
+        Self::of(Scene::start())
+    }
+
+    fn of(scene: Scene) -> Self {
+        Self { scene, verdicts: Verdicts::default() }
     }
 
     /// 401 with one of these reasons, and nothing forwarded.

@@ -2,8 +2,12 @@
 
 use serde_json::json;
 
-use crate::support::entra::{v1_app, v1_user, v2_app, v2_user};
-use crate::support::expect::assert_refused;
+use crate::support::airflow;
+use crate::support::entra::{USER, v1_app, v1_user, v2_app, v2_user};
+use crate::support::expect::{Verdicts, assert_refused};
+use crate::support::http::Request;
+use crate::support::keys::SigningKey;
+use crate::support::oidc;
 use crate::support::scene::Scene;
 
 use super::Table;
@@ -11,9 +15,7 @@ use super::Table;
 #[test]
 fn a_token_that_names_its_caller_badly_is_refused() {
     let mut table = Table::start();
-    for oid in
-        ["", "two words", "a\r\nX-Airside-Roles: Admin", "a\nb", "a\0b", "z\u{fc}rich", "a\u{7f}"]
-    {
+    for oid in UNSAFE {
         let token = v2_user().with("oid", oid).token();
         table.forbidden(&format!("oid {oid:?}"), &token, &["identity_unsafe"]);
     }
@@ -25,6 +27,146 @@ fn a_token_that_names_its_caller_badly_is_refused() {
             &["claim_invalid"],
         );
     }
+}
+
+/// CVE-2026-23990: an empty name made the proxy act as itself. CVE-2024-21499: a line break in a
+/// claim made a header.
+const UNSAFE: [&str; 16] = [
+    "",
+    " ",
+    "\t",
+    "two words",
+    " before",
+    "behind ",
+    "a\r\nX-Airside-Roles: Admin",
+    "a\nX-Airside-Roles: Admin",
+    "a\rX-Airside-Roles: Admin",
+    "a\0b",
+    "a\u{1b}[31m",
+    "a\u{7f}",
+    "a\u{80}",
+    "z\u{fc}rich",
+    "\u{202e}nimda",
+    "\u{ff0c}",
+];
+
+#[test]
+fn a_name_that_could_be_read_in_two_ways_is_refused_whatever_claim_it_comes_from() {
+    let named = Scene::with(|config| config.set("/issuers/0/username_claim", "preferred_username"));
+    let mut table = Table::of(named);
+    for name in UNSAFE {
+        let token = v2_user().with("preferred_username", name).token();
+        table.forbidden(&format!("preferred_username {name:?}"), &token, &["identity_unsafe"]);
+        let token = airflow::sign(&airflow::claims().with("sub", name));
+        table.forbidden(&format!("Airflow's sub {name:?}"), &token, &["identity_unsafe"]);
+        let token = airflow::sign(&airflow::claims().with("role", name));
+        table.forbidden(&format!("Airflow's role {name:?}"), &token, &["identity_unsafe"]);
+    }
+    let two = airflow::sign(&airflow::claims().with("role", "viewer,admin"));
+    table.forbidden("two roles in one", &two, &["identity_unsafe"]);
+    let without = v2_user().without("preferred_username").token();
+    table.refused("no preferred_username", &without, &["claim_missing"]);
+    let mut table = Table::of(oidc::scene(&[SigningKey::shared().jwk()], |_| {}));
+    let claims = oidc::claims(&table.scene.issuer);
+    for name in UNSAFE {
+        let token = claims.clone().with("sub", name).token();
+        table.forbidden(&format!("sub {name:?}"), &token, &["identity_unsafe"]);
+    }
+}
+
+/// The "nOAuth" of 2023, CVE-2026-55076, CVE-2026-40574: what a person can change of themselves, or
+/// nobody has verified, is not who they are.
+#[test]
+fn what_callers_may_change_of_themselves_does_not_name_them() {
+    let scene = Scene::start();
+    let mut verdicts = Verdicts::default();
+    for (claim, value) in [
+        ("email", json!("admin@contoso.example")),
+        ("email_verified", json!("false")),
+        ("email_verified", json!(true)),
+        ("verified_primary_email", json!(["admin@contoso.example"])),
+        ("preferred_username", json!("a@evil.example@contoso.example")),
+        ("upn", json!("admin@contoso.example")),
+        ("unique_name", json!("admin")),
+        ("name", json!("Admin\r\nX-Airside-User: admin")),
+        ("sub", json!("admin")),
+        ("username", json!("admin")),
+        ("user", json!({"name": "admin"})),
+    ] {
+        let token = v2_user().with(claim, value).token();
+        let received = scene.forwarded(&Request::get("/api/v2/dags").bearer(&token));
+        verdicts.check(claim, received.header("x-airside-user") == Some(USER), received.text());
+        verdicts.check(claim, received.header("x-airside-roles") == Some("Admin"), received.text());
+    }
+}
+
+#[test]
+fn roles_of_odd_forms_give_no_more_than_they_say() {
+    let mut table = Table::start();
+    for roles in [
+        json!(["Airflow.Op,Airflow.Admin"]),
+        json!("Airflow.Op,Airflow.Admin"),
+        json!(["Airflow.Admin\n"]),
+        json!(["Airflow.Admin\0"]),
+        json!(["Airflow.Admin\r\nX: y"]),
+        json!(["*"]),
+        json!("*"),
+        json!([".*"]),
+        json!([""]),
+        json!(""),
+        json!([" "]),
+        json!(["Airflow.*"]),
+        json!(["AIRFLOW.ADMIN"]),
+        json!(["\u{ff21}irflow.Admin"]),
+        json!(["__proto__", "constructor"]),
+    ] {
+        let token = v2_app().with("roles", roles.clone()).token();
+        table.forbidden(&format!("roles {roles}"), &token, &["role_missing"]);
+    }
+    for roles in [
+        json!(7),
+        json!(true),
+        json!(null),
+        json!({"Airflow.Admin": true}),
+        json!([["Airflow.Admin"]]),
+        json!(["Airflow.Admin", 7]),
+        json!([null]),
+    ] {
+        let token = v2_app().with("roles", roles.clone()).token();
+        table.refused(&format!("roles {roles}"), &token, &["claim_invalid"]);
+    }
+    let thousands = Scene::with(|config| {
+        config.set("/limits/token_bytes", 200_000).set("/limits/header_bytes", 250_000)
+    });
+    let mut roles: Vec<_> = (0..5000).map(|number| format!("role-{number}")).collect();
+    let mut table = Table::of(thousands);
+    let token = v2_app().with("roles", json!(roles)).token();
+    table.forbidden("5000 roles, none of them mapped", &token, &["role_missing"]);
+    roles.push("Airflow.Viewer".to_owned());
+    table.accepted("the last of 5001", &v2_app().with("roles", json!(roles)).token());
+}
+
+/// CVE-2024-29892: what a user adds of their own must not stand for what the issuer says.
+#[test]
+fn roles_are_found_at_their_place_alone() {
+    let scene = Scene::with(|config| config.set("/issuers/0/roles_claim", "/realm/roles"));
+    let mut table = Table::of(scene);
+    let good = json!(["Airflow.Op"]);
+    for (label, claims) in [
+        ("a name with a slash", v2_app().with("realm/roles", good.clone())),
+        ("a name with a dot", v2_app().with("realm.roles", good.clone())),
+        ("a step less", v2_app().with("realm", good.clone())),
+        ("in a list", v2_app().with("realm", json!([{"roles": good}]))),
+        ("by inheritance", v2_app().with("realm", json!({"__proto__": {"roles": good}}))),
+        ("the usual place", v2_app().with("roles", good.clone())),
+        ("another case", v2_app().with("realm", json!({"Roles": good}))),
+    ] {
+        table.forbidden(label, &claims.token(), &["role_missing"]);
+    }
+    let deeper = v2_app().with("realm", json!({"roles": {"roles": good}})).token();
+    table.refused("a step more", &deeper, &["claim_invalid"]);
+    let found = v2_app().with("realm", json!({"roles": good})).token();
+    table.accepted("where it should be", &found);
 }
 
 #[test]

@@ -2,12 +2,16 @@
 
 use serde_json::{Value, json};
 
+use crate::support::airflow;
+use crate::support::claims::Claims;
+use crate::support::config::SECRET;
 use crate::support::entra::{
     CLIENT_ID, OTHER_TENANT, TENANT, id_token, now, v1_app, v1_user, v2_app, v2_issuer, v2_user,
 };
 use crate::support::expect::assert_refused;
 use crate::support::issuer::Issuer;
-use crate::support::keys::SigningKey;
+use crate::support::keys::{CurveKey, SigningKey, hs512};
+use crate::support::oidc;
 use crate::support::scene::Scene;
 use crate::support::upstream::Upstream;
 
@@ -36,6 +40,11 @@ fn the_issuer_is_compared_exactly() {
             &v2_app().with("iss", issuer.clone()).token(),
             ODD,
         );
+    }
+    // CVE-2024-53861: `in` on strings is no comparison.
+    for issuer in [&good[..good.len() - 1], &good[1..], &good[..20], " ", "/"] {
+        let token = v2_app().with("iss", issuer).token();
+        table.refused(&format!("iss {issuer:?}"), &token, UNKNOWN);
     }
     let foreign = v2_app().with("iss", v2_issuer(OTHER_TENANT)).with("tid", OTHER_TENANT).token();
     table.refused("another tenant's", &foreign, UNKNOWN);
@@ -101,13 +110,79 @@ fn the_tenant_agrees_everywhere() {
             &["claim_invalid"],
         );
     }
-    let issuer = Issuer::start();
+    for (claims, ver) in [(v1_app(), "2.0"), (v2_app(), "1.0"), (v2_app(), "2"), (v1_app(), "")] {
+        let label = format!("ver {ver:?}");
+        table.refused(&label, &claims.with("ver", ver).token(), &["claim_invalid"]);
+    }
+    for ver in [json!(2), json!(2.0), json!(["2.0"]), json!(null)] {
+        let label = format!("ver {ver}");
+        table.refused(&label, &v2_app().with("ver", ver).token(), &["claim_invalid"]);
+    }
     let key = SigningKey::shared();
-    let msa = v2_issuer("9188040d-6c67-4c5b-b112-36a304b66dad");
-    issuer.publish(&[key.jwk_with("issuer", msa)]);
-    let scene = Scene::of(issuer, Upstream::start(), |config| config);
-    for token in [v1_app().token(), v2_app().token()] {
-        assert_refused(&scene.present(&token), 401, "tenant_mismatch");
+    for of_key in [
+        v2_issuer("9188040d-6c67-4c5b-b112-36a304b66dad"),
+        v2_issuer(OTHER_TENANT),
+        v2_issuer("{tenant}"),
+        format!("https://login.microsoftonline.us/{TENANT}/v2.0"),
+        "https://login.microsoftonline.com/{tenantid}/v1.0".to_owned(),
+        String::new(),
+    ] {
+        let issuer = Issuer::start();
+        issuer.publish(&[key.jwk_with("issuer", of_key.as_str())]);
+        let mut table = Table::of(Scene::of(issuer, Upstream::start(), |config| config));
+        for claims in [v1_app(), v2_app()] {
+            table.refused(&format!("a key of {of_key:?}"), &claims.token(), MISMATCH);
+        }
+    }
+}
+
+#[test]
+fn keys_of_one_tenant_or_issuer_never_sign_for_another() {
+    const UNKNOWN: &[&str] = &["key_unknown"];
+    let (ours, theirs, sso) = (SigningKey::shared(), SigningKey::next(), CurveKey::p256());
+    let (other, openid) = (Issuer::start(), Issuer::start());
+    other.publish(&[theirs.jwk()]);
+    openid.publish(&[sso.jwk()]);
+    let second = json!({
+        "name": "other", "type": "entra", "tenant": OTHER_TENANT, "client_id": CLIENT_ID,
+        "authority": other.url(),
+    });
+    let mut third = oidc::entry(&openid);
+    // So that the algorithm does not give it away.
+    third["algorithms"] = json!(["RS256", "ES256"]);
+    let scene = Scene::of(Issuer::start(), Upstream::start(), |config| {
+        let airflow =
+            json!({"name": "airflow", "type": "airflow", "secret_file": config.file("s", SECRET)});
+        let first = config.get("/issuers/0");
+        config.set("/issuers", json!([first, second, third, airflow]))
+    });
+    let (mine, yours) =
+        (v2_app(), v2_app().with("iss", v2_issuer(OTHER_TENANT)).with("tid", OTHER_TENANT));
+    let open = oidc::claims(&openid);
+    let mut table = Table::of(scene);
+    for (label, token) in [
+        ("ours", ours.token(mine.value())),
+        ("theirs", theirs.token(yours.value())),
+        ("the third's", sso.token(open.value())),
+    ] {
+        table.accepted(label, &token);
+    }
+    for (label, token) in [
+        ("their key, our claims", theirs.token(mine.value())),
+        ("our key, their claims", ours.token(yours.value())),
+        ("our key, the third's claims", ours.token(open.value())),
+        ("their key, the third's claims", theirs.token(open.value())),
+    ] {
+        table.refused(label, &token, UNKNOWN);
+    }
+    let by_secret = |claims: &Claims| hs512(SECRET.as_bytes(), &airflow::header(), claims.value());
+    for (label, token) in [
+        ("the third's key, our claims", sso.token(mine.value())),
+        ("Airflow's secret, our claims", by_secret(&mine)),
+        ("Airflow's secret, the third's claims", by_secret(&open)),
+        ("our key, Airflow's claims", ours.token(airflow::claims().value())),
+    ] {
+        table.refused(label, &token, &["algorithm_not_allowed"]);
     }
 }
 
@@ -154,6 +229,7 @@ fn the_audience_is_compared_exactly() {
     table.refused("no aud", &v2_app().without("aud").token(), &["claim_missing"]);
 }
 
+/// CVE-2026-25537: a time of another type was taken for no time.
 #[test]
 fn times_are_numbers_in_range_and_hold_now() {
     let mut table = Table::start();
@@ -184,6 +260,8 @@ fn times_are_numbers_in_range_and_hold_now() {
             json!(-1.5),
             json!(9_007_199_254_740_992_u64),
             json!(9_223_372_036_854_775_808_u64),
+            json!(u64::MAX),
+            json!(i64::MIN),
             json!(1e300),
         ] {
             let label = format!("{name} {value}");
@@ -191,10 +269,29 @@ fn times_are_numbers_in_range_and_hold_now() {
         }
         let token = v2_app().with(name, Value::Null).token();
         table.refused(&format!("{name} null"), &token, &["claim_invalid", "claim_missing"]);
-        let text = v2_app().without(name).text_with(&format!("\"{name}\":1e309"));
-        let token = signed_text(&text);
-        table.refused(&format!("{name} 1e309"), &token, &["claim_invalid", "token_malformed"]);
+        for number in ["1e309", "-1e309", "18446744073709551616", "9e15", "1e-400"] {
+            let text = v2_app().without(name).text_with(&format!("\"{name}\":{number}"));
+            let reasons = match (name, number) {
+                // Within range, though no time that holds.
+                ("exp", "1e-400") => &["token_expired"][..],
+                ("iat" | "nbf", "9e15") => &["token_not_yet_valid"],
+                ("exp", "9e15") | ("iat" | "nbf", "1e-400") => {
+                    table.accepted(&format!("{name} {number}"), &signed_text(&text));
+                    continue;
+                }
+                _ => &["claim_invalid", "token_malformed"],
+            };
+            table.refused(&format!("{name} {number}"), &signed_text(&text), reasons);
+        }
     }
+    for (exp, reason) in [("-0", "token_expired"), ("1.5", "token_expired")] {
+        let text = v2_app().without("exp").text_with(&format!("\"exp\":{exp}"));
+        table.refused(&format!("exp {exp}"), &signed_text(&text), &[reason]);
+    }
+    let text = v2_app().without("exp").text_with("\"exp\":1e10");
+    table.accepted("exp 1e10", &signed_text(&text));
+    let backwards = v2_app().with("iat", now() + 7200).with("exp", now() + 3600);
+    table.refused("issued after its end", &backwards.token(), &["token_not_yet_valid"]);
     table.accepted("expired within leeway", &v2_app().with("exp", now() - 30).token());
     table.accepted("nbf within leeway", &v2_app().with("nbf", now() + 30).token());
     table.accepted("iat within leeway", &v2_app().with("iat", now() + 30).token());
