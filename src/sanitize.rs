@@ -156,10 +156,9 @@ impl Sanitizer {
     /// The rightmost address in `X-Forwarded-For` that is not a trusted proxy's.
     fn client_behind(&self, headers: &HeaderMap, peer: &Peer) -> IpAddr {
         let mut client = peer.address;
-        let fields: Vec<&str> =
-            headers.get_all(&X_FORWARDED_FOR).iter().filter_map(|v| v.to_str().ok()).collect();
-        for hop in fields.iter().rev().flat_map(|field| field.rsplit(',')) {
-            let Ok(address) = hop.trim().parse::<IpAddr>() else {
+        let fields = headers.get_all(&X_FORWARDED_FOR).iter().rev();
+        for hop in fields.flat_map(|field| field.as_bytes().rsplit(|byte| *byte == b',')) {
+            let Some(address) = address(hop) else {
                 break;
             };
             client = address.to_canonical();
@@ -207,9 +206,9 @@ fn check_target(parts: &Parts) -> Result<(), Rejection> {
 /// The headers that `Connection` nominates; never those that say where the request goes or how
 /// long its body is.
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
-    let fields = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let names = fields.flat_map(|field| field.split(','));
-    let names = names.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok());
+    let fields = headers.get_all(CONNECTION).iter();
+    let names = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
+    let names = names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
     names.filter(|name| *name != HOST && *name != CONTENT_LENGTH).collect()
 }
 
@@ -252,10 +251,7 @@ fn is_folded(name: &str) -> bool {
 }
 
 fn write_forwarded(headers: &mut HeaderMap, peer: &Peer) {
-    let earlier = if peer.trusted { joined(headers, &X_FORWARDED_FOR) } else { None };
-    let hops = earlier
-        .and_then(|earlier| HeaderValue::try_from(format!("{earlier}, {}", peer.address)).ok());
-    headers.insert(X_FORWARDED_FOR, hops.unwrap_or_else(|| peer.forwarded_for.clone()));
+    headers.insert(X_FORWARDED_FOR, hops(headers, peer));
     if !headers.contains_key(&X_FORWARDED_PROTO) {
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
     }
@@ -266,10 +262,19 @@ fn write_forwarded(headers: &mut HeaderMap, peer: &Peer) {
     }
 }
 
-fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    let values: Vec<&str> =
-        headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
-    (!values.is_empty()).then(|| values.join(", "))
+/// The peer, after those that it names if it is trusted.
+fn hops(headers: &HeaderMap, peer: &Peer) -> HeaderValue {
+    if !peer.trusted {
+        return peer.forwarded_for.clone();
+    }
+    let earlier = headers.get_all(&X_FORWARDED_FOR).iter();
+    let all: Vec<&[u8]> = earlier.chain([&peer.forwarded_for]).map(HeaderValue::as_bytes).collect();
+    HeaderValue::from_bytes(&all.join(&b", "[..])).unwrap_or_else(|_| peer.forwarded_for.clone())
+}
+
+/// The address in one hop. A client can put any bytes before it: they must not hide it.
+fn address(hop: &[u8]) -> Option<IpAddr> {
+    std::str::from_utf8(hop.trim_ascii()).ok()?.parse().ok()
 }
 
 /// `[A-Za-z0-9._-]{1,128}`: what may stand in a log line as it is.
@@ -422,6 +427,20 @@ mod tests {
             let provenance = sanitizer.provenance(request.headers(), &peer(true));
             assert_eq!(provenance.client, expected.parse::<IpAddr>().unwrap(), "{field}");
         }
+    }
+
+    #[test]
+    fn bytes_beyond_ascii_hide_neither_the_client_nor_what_is_nominated() {
+        let mut request = request(&[("X-Secret", "1")]);
+        let value = |bytes| HeaderValue::from_bytes(bytes).unwrap();
+        request.headers_mut().insert(X_FORWARDED_FOR, value(b"\xff, 198.51.100.1"));
+        request.headers_mut().insert(CONNECTION, value(b"\xff, x-secret"));
+        let client = sanitizer().provenance(request.headers(), &peer(true)).client;
+        assert_eq!(client, "198.51.100.1".parse::<IpAddr>().unwrap());
+        let left = sanitizer().sanitize(request, &peer(true), &id()).unwrap();
+        let left = &left.head().headers;
+        assert_eq!(left[X_FORWARDED_FOR], value(b"\xff, 198.51.100.1, 10.1.2.3"));
+        assert!(!left.contains_key("x-secret"));
     }
 
     #[test]
