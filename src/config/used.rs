@@ -254,6 +254,13 @@ impl Builder<'_, '_, '_> {
         }
     }
 
+    /// An empty text is what a variable leaves that nobody set: never a name that a token may bear.
+    fn all_named(&mut self, key: &str, names: &[String], expected: &str) {
+        for (index, name) in names.iter().enumerate() {
+            self.not_empty(&format!("{key}[{index}]"), name.len(), expected);
+        }
+    }
+
     fn guid(&mut self, key: &str, text: &str) -> Option<String> {
         let lower = text.to_ascii_lowercase();
         let groups: Vec<&str> = lower.split('-').collect();

@@ -580,6 +580,24 @@ fn spans_that_cannot_be_meant_are_refused() {
     }
 }
 
+/// What a variable leaves that somebody forgot, or a comma too many: a token could bear it.
+#[test]
+fn an_empty_text_is_no_name() {
+    for (key, value) in [
+        ("/issuers/0/audiences", json!(["api://one", ""])),
+        ("/issuers/0/clients", json!([""])),
+        ("/issuers/0/roles", json!({"": ["Op"]})),
+        ("/issuers/1/audiences", json!([""])),
+        ("/roles/map", json!({"": ["Viewer"]})),
+    ] {
+        let ended = refused(&sound().set(key, value));
+        let named = key.trim_start_matches('/').replace("/0", "[0]").replace("/1", "[1]");
+        assert!(ended.stderr.contains(&named.replace('/', ".")), "{key}: {}", ended.stderr);
+    }
+    let ended = refused(&sound().env("AIRSIDE_ENTRA_AUDIENCE", "api://one,"));
+    assert!(ended.stderr.contains("AIRSIDE_ENTRA_AUDIENCE"), "{}", ended.stderr);
+}
+
 #[test]
 fn the_folder_for_keys_may_be_a_flag_or_a_variable() {
     for by_flag in [true, false] {

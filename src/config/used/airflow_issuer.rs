@@ -17,6 +17,7 @@ impl Builder<'_, '_, '_> {
     pub(super) fn airflow(&mut self, key: &str, written: &written::Airflow) -> Option<Part> {
         let name: Arc<str> = written.name.as_str().into();
         self.not_empty(&format!("{key}.audiences"), written.audiences.len(), "jwt_audience");
+        self.all_named(&format!("{key}.audiences"), &written.audiences, "jwt_audience");
         if written.audiences.iter().any(|audience| audience == TASK_AUDIENCE) {
             let hint = "tokens of tasks have no business on the REST API";
             let found = format!("{TASK_AUDIENCE:?}");

@@ -15,6 +15,8 @@ impl Builder<'_, '_, '_> {
         let client_id = self.guid(&format!("{key}.client_id"), &written.client_id);
         let tenants = self.tenants(&format!("{key}.tenant"), &written.tenant);
         self.not_empty(&format!("{key}.versions"), written.versions.len(), "v1, v2 or both");
+        self.all_named(&format!("{key}.audiences"), &written.audiences, "an audience");
+        self.all_named(&format!("{key}.clients"), &written.clients, "a client id");
         self.pointer(&format!("{key}.roles_claim"), &written.roles_claim);
         let (roles_key, map) = match &written.roles {
             Some(map) => (format!("{key}.roles"), Some(map)),

@@ -139,6 +139,7 @@ impl Builder<'_, '_, '_> {
         let mut rows = Vec::new();
         let mut whole = true;
         for (value, names) in &written.0 {
+            self.not_empty(key, value.len(), "a token value before each colon");
             let key = format!("{key}.{value}");
             self.not_empty(&key, names.len(), "at least one Airflow role");
             let roles: Vec<_> = names.iter().filter_map(|name| self.role(&key, name)).collect();

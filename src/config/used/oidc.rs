@@ -17,6 +17,7 @@ impl Builder<'_, '_, '_> {
         let name: Arc<str> = written.name.as_str().into();
         let place = |name: &str| format!("{key}.{name}");
         self.not_empty(&place("audiences"), written.audiences.len(), "at least one audience");
+        self.all_named(&place("audiences"), &written.audiences, "an audience");
         self.not_empty(&place("algorithms"), written.algorithms.len(), "at least one algorithm");
         self.pointer(&place("roles_claim"), &written.roles_claim);
         if !written.username_prefix.is_empty() && !is_visible(&written.username_prefix) {
@@ -58,6 +59,7 @@ impl Builder<'_, '_, '_> {
         for (claim, values) in &written.required_claims {
             let place = format!("{key}.required_claims.{claim}");
             self.not_empty(&place, values.len(), "at least one value");
+            self.all_named(&place, values, "a value");
         }
         let public = PUBLIC_ISSUERS.iter().find(|public| written.issuer.0.starts_with(**public));
         if let Some(public) = public.filter(|_| written.required_claims.is_empty()) {
