@@ -1,0 +1,1 @@
+GET /api/v2/auth/login
