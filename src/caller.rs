@@ -148,7 +148,7 @@ mod tests {
 
     use super::*;
     use crate::credential;
-    use crate::identity::{Mapping, Origin};
+    use crate::identity::{Held, Mapping, Origin};
     use crate::jwks::{Algorithm, Key, KeySet, KeyStore};
     use crate::rejection::Reason;
     use crate::secret::Secret;
@@ -175,7 +175,7 @@ mod tests {
             origin: Origin::Airflow,
         };
         let verifier = Verifier::new(vec![issuer], LEEWAY).unwrap();
-        Callers::new(verifier, Directory::new(vec![mapping]))
+        Callers::new(verifier, Directory::new(vec![mapping], Held::Highest))
     }
 
     /// Good from 100,000 to 200,000.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use airside::caller::Callers;
 use airside::clock::Timestamp;
-use airside::identity::{AirflowRole, Directory, Mapping, Origin, RoleMap};
+use airside::identity::{AirflowRole, Directory, Held, Mapping, Origin, RoleMap};
 use airside::jwks::{Algorithm, Key, KeySet, KeyStore};
 use airside::revocation::{Revocations, Watched, document};
 use airside::secret::Secret;
@@ -105,7 +105,10 @@ pub(super) static SCENE: LazyLock<Scene> = LazyLock::new(|| {
     let generate = || Ed25519KeyPair::generate().expect("there is randomness");
     let (entra, oidc, stranger) = (generate(), generate(), generate());
     let verifier = verifier(&entra, &oidc);
-    let callers = Callers::new(self::verifier(&entra, &oidc), Directory::new(mappings().into()));
+    let callers = Callers::new(
+        self::verifier(&entra, &oidc),
+        Directory::new(mappings().into(), Held::Highest),
+    );
     Scene { entra, oidc, stranger, verifier, callers }
 });
 
