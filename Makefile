@@ -1,6 +1,6 @@
-# What a contributor calls; needs cargo, python3 and make, nothing else.
+# What a contributor calls; needs cargo, python3 and make, and `fuzz` a C++ compiler.
 
-.PHONY: test test-packages test-all test-airflow differential simulation fmt lint clean-airflow
+.PHONY: test test-packages test-all test-airflow differential simulation fuzz fmt lint clean-airflow
 
 # Everything there is, with a table at the end of what ran and what did not.
 test:
@@ -33,11 +33,17 @@ simulation:
 	AIRSIDE_SIMULATION_DAYS=$(or $(DAYS),5000) AIRSIDE_SIMULATION_SEED=$(or $(SEED),1) \
 		cargo test --profile ci --lib jwks::simulation -- --nocapture
 
+# Mutated inputs for each parser until one breaks a promise, ten minutes each; `SECONDS=`, `TARGETS=`.
+fuzz:
+	python3 fuzz/run.py $(SECONDS:%=--seconds=%) $(TARGETS)
+
 fmt:
 	cargo fmt
+	cargo fmt --manifest-path fuzz/Cargo.toml
 
 lint:
 	cargo fmt --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --profile ci --all-targets --all-features -- -D warnings
 
 # The next test run builds Airflow anew.

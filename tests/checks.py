@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -33,13 +34,15 @@ class Line:
 def main() -> None:
     lines = [
         run("format", ["cargo", "fmt", "--check"], needs="rustfmt"),
+        run("format of the fuzzer",
+            ["cargo", "fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"], needs="rustfmt"),
         run("lints", [*CLIPPY, "--all-targets", "--all-features", "--", "-D", "warnings"],
             needs="clippy"),
         run("lints without dev", [*CLIPPY, "--no-default-features", "--", "-D", "warnings"],
             needs="clippy"),
     ]
     lines += airflow_and_all_others()
-    lines += differential()
+    lines += [*differential(), fuzz()]
     show(lines)
     outcomes = {line.outcome for line in lines}
     everything = os.environ.get("AIRSIDE_REQUIRE_ALL") == "1"
@@ -153,6 +156,13 @@ def differential() -> list[Line]:
         command = [sys.executable, "tests/differential/main.py", "--count=3000", "--seed=1"]
         return [*lines, run("differential", command)]
     return [*lines, Line("differential", "NOT RUN", "the libraries could not be installed")]
+
+
+def fuzz() -> Line:
+    """Some seconds for each target; `make fuzz` takes ten minutes."""
+    if shutil.which(os.environ.get("CXX", "c++")) is None:
+        return Line("fuzz", "NOT RUN", "libFuzzer needs a C++ compiler: install g++")
+    return run("fuzz", [sys.executable, "fuzz/run.py", "--seconds=8"])
 
 
 def announce(command: list[str]) -> None:
