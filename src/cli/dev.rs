@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use http::Uri;
+use http::uri::Scheme;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
@@ -24,8 +25,10 @@ use crate::app::App;
 use crate::clock;
 use crate::config::tree::Tree;
 use crate::config::{self, Environment};
+use crate::dev::assertion::Credentials;
 use crate::dev::banner::Banner;
 use crate::dev::child::{Child, airflow_environment};
+use crate::dev::directory::Directory;
 use crate::dev::issuer::Issuer;
 use crate::dev::loopback::is_loopback_authority;
 use crate::dev::mint::{API_CLIENT_ID, MintSecret, TENANT_ID, random_id};
@@ -139,8 +142,11 @@ async fn dev(args: &DevArgs, environment: &Environment) -> Result<ExitCode, Box<
         proxy: web(app.proxy()),
         pid: std::process::id(),
     };
-    let imitation = Issuer::new(&state.issuer, mint_secret)?;
-    tokio::spawn(serve(issuer, move |request| imitation.answer(request, clock::now().unix())));
+    let directory = Directory::new(|role| args.value_for(role));
+    let imitation = Issuer::new(directory, Credentials::generate(mint_secret)?)?;
+    tokio::spawn(serve(issuer, move |request| {
+        imitation.answer(&Scheme::HTTP, request, clock::now().unix())
+    }));
     let _published = state.publish(&state_path).map_err(about(&state_path))?;
 
     let mut child = args.start_child(&upstream, &secret.value, &state.proxy)?;

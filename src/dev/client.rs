@@ -115,8 +115,11 @@ impl std::error::Error for ClientError {}
 
 #[cfg(test)]
 mod tests {
+    use http::uri::Scheme;
     use tokio::net::TcpListener;
 
+    use super::super::assertion::Credentials;
+    use super::super::directory::Directory;
     use super::super::issuer::Issuer;
     use super::super::mint::MintSecret;
     use super::super::serve::serve;
@@ -142,8 +145,10 @@ mod tests {
             pid: 1,
         };
         let published = state.publish(&path).unwrap();
-        let issuer = Issuer::new(&base_url, secret).unwrap();
-        let serving = tokio::spawn(serve(listener, move |request| issuer.answer(request, NOW)));
+        let credentials = Credentials::generate(secret).unwrap();
+        let issuer = Issuer::new(Directory::new(Some), credentials).unwrap();
+        let answer = move |request: &_| issuer.answer(&Scheme::HTTP, request, NOW);
+        let serving = tokio::spawn(serve(listener, answer));
         assert_eq!(token(&path, &wanted).await.unwrap().split('.').count(), 3);
 
         drop(published);

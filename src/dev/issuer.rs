@@ -2,62 +2,86 @@
 //! the private endpoint behind `airside token`.
 //!
 //! Tokens carry the real issuers' names while the keys come from here, so the proxy is configured
-//! as for Entra with nothing but another `authority`. Left out on purpose: `x5c` in the keys,
-//! sign-in pages, and TLS.
+//! as for Entra with nothing but another `authority`. Its metadata names the endpoints by the
+//! scheme and host that it was asked at. Left out on purpose: `x5c` in the keys, sign-in, and
+//! TLS.
 
 use aws_lc_rs::error::Unspecified;
 use bytes::Bytes;
 use http::header::HOST;
-use http::uri::Authority;
+use http::uri::{Authority, Scheme};
 use http::{Request, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::grant::{self, Refusal};
+use super::assertion::Credentials;
+use super::directory::Directory;
+use super::form::Form;
+use super::grant;
 use super::key::SigningKey;
 use super::loopback::is_loopback_authority;
 use super::mint::Version::{self, V1, V2};
-use super::mint::{MintRequest, MintSecret, TENANT_ID};
+use super::mint::{MintRequest, TENANT_ID};
+use super::refusal::Refusal;
 use super::serve::{Answer, bearer, json};
+
+/// Below this path the issuer is an authority of the kind dSTS, of which MSAL believes what it says
+/// of itself. About any other that it does not know, MSAL asks a host of Microsoft's, unless the
+/// program tells it not to; so this is the authority for programs that cannot be changed.
+pub const BELIEVED_PATH: &str = "/dstsv2";
 
 /// The issuer with the keys of this run.
 pub struct Issuer {
-    base_url: String,
-    mint_secret: MintSecret,
+    directory: Directory,
+    credentials: Credentials,
     current: SigningKey,
     /// Published but unused: Entra always shows several keys.
     next: SigningKey,
 }
 
 impl Issuer {
-    /// Makes the keys; `base_url` is where this issuer is reached (`http://127.0.0.1:8082`).
-    pub fn new(base_url: &str, mint_secret: MintSecret) -> Result<Self, Unspecified> {
+    /// Makes the keys.
+    pub fn new(directory: Directory, credentials: Credentials) -> Result<Self, Unspecified> {
         Ok(Self {
-            base_url: base_url.to_owned(),
-            mint_secret,
+            directory,
+            credentials,
             current: SigningKey::generate()?,
             next: SigningKey::generate()?,
         })
     }
 
-    /// The answer to one request at `now` (Unix seconds).
-    pub fn answer(&self, request: &Request<Bytes>, now: u64) -> Answer {
-        if !addressed_to_loopback(request) {
+    /// The answer to one request that came by `scheme`, at `now` (Unix seconds).
+    pub fn answer(&self, scheme: &Scheme, request: &Request<Bytes>, now: u64) -> Answer {
+        let Some(host) = loopback_host(request) else {
             let detail = "this issuer answers to names of this machine only";
             return failure(StatusCode::MISDIRECTED_REQUEST, detail);
-        }
-        let path = request.uri().path().strip_prefix('/');
-        let (tenant, rest) = path.and_then(|path| path.split_once('/')).unwrap_or_default();
-        let answer = match (request.method().as_str(), rest) {
-            ("POST", "token") if tenant == "airside-dev" => return self.mint(request, now),
-            ("GET", "discovery/keys") => self.keys(V1),
-            ("GET", "discovery/v2.0/keys") => self.keys(V2),
-            ("GET", ".well-known/openid-configuration") => self.metadata(V1),
-            ("GET", "v2.0/.well-known/openid-configuration") => self.metadata(V2),
-            ("POST", "oauth2/token") => self.client_credentials(V1, request, now),
-            ("POST", "oauth2/v2.0/token") => self.client_credentials(V2, request, now),
-            _ => return failure(StatusCode::NOT_FOUND, "not found"),
         };
-        if tenant == TENANT_ID { answer } else { unknown_tenant(tenant) }
+        let answer = self.route(&format!("{scheme}://{host}"), request, now);
+        answer.unwrap_or_else(|refusal| refusal.answer())
+    }
+
+    /// `origin` is how the client addresses this issuer: scheme, host and port.
+    fn route(&self, origin: &str, request: &Request<Bytes>, now: u64) -> Result<Answer, Refusal> {
+        let path = request.uri().path();
+        let (path, version_at_root) = match path.strip_prefix(BELIEVED_PATH) {
+            // There MSAL looks for metadata where v1.0 has it, and speaks v2.0.
+            Some(rest) => (rest, V2),
+            None => (path, V1),
+        };
+        let path = path.strip_prefix('/').and_then(|path| path.split_once('/'));
+        let (tenant, rest) = path.unwrap_or_default();
+        let endpoint = || format!("{origin}{}", request.uri().path());
+        match (request.method().as_str(), rest) {
+            ("POST", "token") if tenant == "airside-dev" => self.mint(request, now),
+            _ if tenant.is_empty() => Ok(failure(StatusCode::NOT_FOUND, "not found")),
+            _ if tenant != TENANT_ID => Err(unknown_tenant(tenant)),
+            ("GET", "discovery/keys") => Ok(self.keys(V1)),
+            ("GET", "discovery/v2.0/keys") => Ok(self.keys(V2)),
+            ("GET", ".well-known/openid-configuration") => Ok(metadata(version_at_root, origin)),
+            ("GET", "v2.0/.well-known/openid-configuration") => Ok(metadata(V2, origin)),
+            ("POST", "oauth2/token") => self.token(V1, &endpoint(), request, now),
+            ("POST", "oauth2/v2.0/token") => self.token(V2, &endpoint(), request, now),
+            _ => Ok(failure(StatusCode::NOT_FOUND, "not found")),
+        }
     }
 
     fn keys(&self, version: Version) -> Answer {
@@ -65,85 +89,96 @@ impl Issuer {
         json(StatusCode::OK, &json!({"keys": keys}))
     }
 
-    fn metadata(&self, version: Version) -> Answer {
-        let tenant = format!("{}/{TENANT_ID}", self.base_url);
-        let (keys, oauth2) = match version {
-            V1 => ("discovery/keys", "oauth2"),
-            V2 => ("discovery/v2.0/keys", "oauth2/v2.0"),
-        };
-        let document = json!({
-            "issuer": version.issuer(),
-            "jwks_uri": format!("{tenant}/{keys}"),
-            "token_endpoint": format!("{tenant}/{oauth2}/token"),
-            "authorization_endpoint": format!("{tenant}/{oauth2}/authorize"),
-            "token_endpoint_auth_methods_supported": ["client_secret_post"],
-            "response_types_supported": ["code", "id_token", "code id_token", "id_token token"],
-            "subject_types_supported": ["pairwise"],
-            "id_token_signing_alg_values_supported": ["RS256"],
-            "tenant_region_scope": "EU",
-            "cloud_instance_name": "microsoftonline.com",
-        });
-        json(StatusCode::OK, &document)
-    }
-
     /// `POST /airside-dev/token`: any token at all, for whoever can read the state file.
-    fn mint(&self, request: &Request<Bytes>, now: u64) -> Answer {
-        if !self.mint_secret.is(bearer(request.headers()).unwrap_or_default()) {
-            return failure(StatusCode::UNAUTHORIZED, "wrong mint secret");
+    fn mint(&self, request: &Request<Bytes>, now: u64) -> Result<Answer, Refusal> {
+        if !self.credentials.secret.is(bearer(request.headers()).unwrap_or_default()) {
+            return Ok(failure(StatusCode::UNAUTHORIZED, "wrong mint secret"));
         }
         match serde_json::from_slice::<MintRequest>(request.body()) {
             Ok(wanted) => {
-                self.signed(&wanted, now, |token, claims| json!({"token": token, "claims": claims}))
+                let (token, claims) = self.signed(&wanted, now)?;
+                Ok(json(StatusCode::OK, &json!({"token": token, "claims": claims})))
             }
-            Err(error) => failure(StatusCode::BAD_REQUEST, &error.to_string()),
+            Err(error) => Ok(failure(StatusCode::BAD_REQUEST, &error.to_string())),
         }
     }
 
-    /// The client credentials grant. Unlike Entra's, each endpoint issues the token version of
-    /// its name, so that both can be tried without two registrations of the API.
-    fn client_credentials(&self, version: Version, request: &Request<Bytes>, now: u64) -> Answer {
-        match grant::requested(version, request.body(), &self.mint_secret) {
-            Ok(wanted) => self.signed(&wanted, now, |token, claims| {
-                grant::token_response(version, token, claims)
-            }),
-            Err(refusal) => refusal.answer(),
-        }
+    /// Unlike Entra's, each endpoint issues the token version of its name, so that both can be
+    /// tried without two registrations of the API.
+    fn token(
+        &self,
+        version: Version,
+        endpoint: &str,
+        request: &Request<Bytes>,
+        now: u64,
+    ) -> Result<Answer, Refusal> {
+        let form = Form::parse(request.body());
+        let body = match (form.required("grant_type")?, version) {
+            ("client_credentials", _) => {
+                let known = (&self.directory, &self.credentials);
+                let wanted = grant::client_credentials(version, &form, endpoint, known, now)?;
+                let (token, claims) = self.signed(&wanted, now)?;
+                grant::token_response(version, &token, &claims)
+            }
+            _ => {
+                let text = "The app requested an unsupported grant type.";
+                return Err(Refusal::new("unsupported_grant_type", 70_003, text));
+            }
+        };
+        Ok(json(StatusCode::OK, &body))
     }
 
     fn signed(
         &self,
         wanted: &MintRequest,
         now: u64,
-        body: impl FnOnce(&str, &Map<String, Value>) -> Value,
-    ) -> Answer {
-        let signed = wanted.claims(now).and_then(|claims| {
-            let token = self.current.sign(wanted.version, &claims)?;
-            Ok(json(StatusCode::OK, &body(&token, &claims)))
-        });
-        signed.unwrap_or_else(|Unspecified| {
-            failure(StatusCode::INTERNAL_SERVER_ERROR, "signing failed")
-        })
+    ) -> Result<(String, Map<String, Value>), Unspecified> {
+        let claims = wanted.claims(now)?;
+        Ok((self.current.sign(wanted.version, &claims)?, claims))
     }
+}
+
+/// The metadata of an issuer that is asked at `origin`.
+fn metadata(version: Version, origin: &str) -> Answer {
+    let tenant = format!("{origin}/{TENANT_ID}");
+    let (keys, oauth2) = match version {
+        V1 => ("discovery/keys", "oauth2"),
+        V2 => ("discovery/v2.0/keys", "oauth2/v2.0"),
+    };
+    let document = json!({
+        "issuer": version.issuer(),
+        "jwks_uri": format!("{tenant}/{keys}"),
+        "token_endpoint": format!("{tenant}/{oauth2}/token"),
+        "authorization_endpoint": format!("{tenant}/oauth2/v2.0/authorize"),
+        "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"],
+        "response_types_supported": ["code"],
+        "subject_types_supported": ["pairwise"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+        "tenant_region_scope": "EU",
+        "cloud_instance_name": "microsoftonline.com",
+    });
+    json(StatusCode::OK, &document)
 }
 
 fn failure(status: StatusCode, error: &str) -> Answer {
     json(status, &json!({"error": error}))
 }
 
-fn unknown_tenant(tenant: &str) -> Answer {
+fn unknown_tenant(tenant: &str) -> Refusal {
     let text = format!("Tenant '{tenant}' not found; the one here is {TENANT_ID}.");
-    Refusal::new("invalid_tenant", 90_002, text).answer()
+    Refusal::new("invalid_tenant", 90_002, text)
 }
 
-/// Whether Host, and the target where it names one, mean this machine. A page of another site
+/// Host, if it and the target, where that names one, mean this machine. A page of another site
 /// whose name was rebound to 127.0.0.1 still sends that site's name.
-fn addressed_to_loopback(request: &Request<Bytes>) -> bool {
+fn loopback_host(request: &Request<Bytes>) -> Option<&str> {
     let mut hosts = request.headers().get_all(HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
-        return false;
+        return None;
     };
     let target = request.uri().authority().map(Authority::as_str);
-    host.to_str().is_ok_and(is_loopback_authority) && target.is_none_or(is_loopback_authority)
+    let host = host.to_str().ok().filter(|host| is_loopback_authority(host))?;
+    target.is_none_or(is_loopback_authority).then_some(host)
 }
 
 #[cfg(test)]
@@ -151,15 +186,15 @@ mod tests {
     use http::header::AUTHORIZATION;
     use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 
-    use super::super::mint::API_CLIENT_ID;
+    use super::super::mint::{API_CLIENT_ID, MintSecret};
     use super::super::serve::opened;
     use super::*;
 
     const NOW: u64 = 1_800_000_000;
-    const BASE_URL: &str = "http://127.0.0.1:8082";
 
     fn issuer() -> Issuer {
-        Issuer::new(BASE_URL, MintSecret::generate().unwrap()).unwrap()
+        let credentials = Credentials::generate(MintSecret::generate().unwrap()).unwrap();
+        Issuer::new(Directory::new(Some), credentials).unwrap()
     }
 
     fn request(path: &str, host: &str) -> Request<Bytes> {
@@ -167,7 +202,7 @@ mod tests {
     }
 
     fn get(issuer: &Issuer, path: &str) -> (u16, Value) {
-        opened(issuer.answer(&request(path, "127.0.0.1:1"), NOW))
+        opened(issuer.answer(&Scheme::HTTP, &request(path, "127.0.0.1:1"), NOW))
     }
 
     fn post(issuer: &Issuer, path: &str, bearer: &str, body: String) -> (u16, Value) {
@@ -176,7 +211,7 @@ mod tests {
             .header(AUTHORIZATION, format!("Bearer {bearer}"))
             .body(Bytes::from(body))
             .unwrap();
-        opened(issuer.answer(&request, NOW))
+        opened(issuer.answer(&Scheme::HTTP, &request, NOW))
     }
 
     fn mint(issuer: &Issuer, secret: &str, body: &Value) -> (u16, Value) {
@@ -206,7 +241,7 @@ mod tests {
         for (version, keys) in [("v1", "discovery/keys"), ("v2", "discovery/v2.0/keys")] {
             let wanted = json!({"roles": ["Admin"], "version": version, "for": 60,
                 "caller": {"user": "alice"}, "set": {"nbf": null}});
-            let (status, minted) = mint(&issuer, issuer.mint_secret.expose(), &wanted);
+            let (status, minted) = mint(&issuer, issuer.credentials.secret.expose(), &wanted);
             assert_eq!(status, 200);
             let claims = verified(&issuer, keys, minted["token"].as_str().unwrap());
             assert_eq!(claims, minted["claims"]);
@@ -218,7 +253,7 @@ mod tests {
     fn minting_needs_the_secret_and_a_request_that_it_understands() {
         let issuer = issuer();
         assert_eq!(mint(&issuer, "guess", &json!({})).0, 401);
-        let secret = issuer.mint_secret.expose();
+        let secret = issuer.credentials.secret.expose();
         assert_eq!(mint(&issuer, secret, &json!({})).0, 200);
         assert_eq!(mint(&issuer, secret, &json!({"role": "Admin"})).0, 400);
     }
@@ -227,7 +262,7 @@ mod tests {
     fn a_name_of_another_machine_is_refused_everywhere() {
         let issuer = issuer();
         let path = format!("/{TENANT_ID}/discovery/keys");
-        let status = |request| issuer.answer(&request, NOW).status().as_u16();
+        let status = |request| issuer.answer(&Scheme::HTTP, &request, NOW).status().as_u16();
         assert_eq!(status(request(&path, "localhost:8082")), 200);
         assert_eq!(status(request(&path, "rebound.example:8082")), 421);
         let absolute = format!("http://rebound.example{path}");
@@ -239,27 +274,47 @@ mod tests {
     }
 
     #[test]
-    fn metadata_names_the_real_issuer_and_local_endpoints() {
+    fn metadata_names_the_real_issuer_and_endpoints_where_it_was_asked() {
         let issuer = issuer();
-        for (prefix, name) in [
-            ("", format!("https://sts.windows.net/{TENANT_ID}/")),
-            ("/v2.0", format!("https://login.microsoftonline.com/{TENANT_ID}/v2.0")),
+        let (v1, v2) = (V1.issuer(), V2.issuer());
+        let well_known = ".well-known/openid-configuration";
+        for (scheme, host, path, name, token) in [
+            ("http", "127.0.0.1:8082", format!("/{TENANT_ID}/{well_known}"), &v1, "oauth2/token"),
+            (
+                "https",
+                "localhost:8443",
+                format!("/{TENANT_ID}/v2.0/{well_known}"),
+                &v2,
+                "oauth2/v2.0/token",
+            ),
+            (
+                "https",
+                "[::1]:8443",
+                format!("/dstsv2/{TENANT_ID}/{well_known}"),
+                &v2,
+                "oauth2/v2.0/token",
+            ),
         ] {
-            let path = format!("/{TENANT_ID}{prefix}/.well-known/openid-configuration");
-            let (_, metadata) = get(&issuer, &path);
-            assert_eq!(metadata["issuer"], name);
+            let scheme = Scheme::try_from(scheme).unwrap();
+            let ask = |path: &str| opened(issuer.answer(&scheme, &request(path, host), NOW)).1;
+            let metadata = ask(&path);
+            let origin = format!("{scheme}://{host}");
+            assert_eq!(metadata["issuer"], json!(name));
+            let endpoint = format!("{origin}/{TENANT_ID}/{token}");
+            assert_eq!(metadata["token_endpoint"], json!(endpoint));
             let keys = metadata["jwks_uri"].as_str().unwrap();
-            let (status, set) = get(&issuer, keys.strip_prefix(BASE_URL).unwrap());
-            assert_eq!((status, set["keys"].as_array().unwrap().len()), (200, 2));
+            let keys = ask(keys.strip_prefix(&origin).unwrap());
+            assert_eq!(keys["keys"].as_array().unwrap().len(), 2);
         }
         assert_eq!(get(&issuer, "/else").0, 404);
+        assert_eq!(get(&issuer, &format!("/{TENANT_ID}/else")).0, 404);
         assert_eq!(get(&issuer, "/common/discovery/keys").1["error_codes"], json!([90_002]));
     }
 
     #[test]
     fn client_credentials_are_judged_as_by_entra() {
         let issuer = issuer();
-        let secret = issuer.mint_secret.expose();
+        let secret = issuer.credentials.secret.expose();
         let post = |endpoint: &str, form: String| {
             post(&issuer, &format!("/{TENANT_ID}/{endpoint}"), "", form)
         };
@@ -283,11 +338,37 @@ mod tests {
             ("grant_type=", "grant=", 400, 900_144),
             ("333344440002", "333344449999", 400, 700_016),
             (secret, "guess", 401, 7_000_215),
+            ("client_secret", "secret", 401, 7_000_218),
             ("%2F.default", "", 400, 1_002_012),
             ("11112222", "deadbeef", 400, 500_011),
         ] {
             let (answered, body) = post("oauth2/v2.0/token", good.replacen(from, to, 1));
             assert_eq!((answered, &body["error_codes"]), (status, &json!([code])), "{to}");
+        }
+    }
+
+    #[test]
+    fn what_proved_the_application_stands_in_its_token() {
+        let issuer = issuer();
+        let secret = issuer.credentials.secret.expose();
+        let token = issuer.credentials.federation.token(NOW).unwrap();
+        let assertion = format!(
+            "client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer\
+             &client_assertion={token}"
+        );
+        for (proof, expected) in [(format!("client_secret={secret}"), "1"), (assertion, "2")] {
+            let form = format!(
+                "grant_type=client_credentials&client_id=00001111-aaaa-2222-bbbb-333344440001\
+                 &scope={API_CLIENT_ID}/.default&resource={API_CLIENT_ID}&{proof}"
+            );
+            for (endpoint, claim) in [("oauth2/token", "appidacr"), ("oauth2/v2.0/token", "azpacr")]
+            {
+                let path = format!("/{TENANT_ID}/{endpoint}");
+                let (_, body) = post(&issuer, &path, "", form.clone());
+                let token = body["access_token"].as_str().unwrap();
+                let claims = verified(&issuer, "discovery/keys", token);
+                assert_eq!(claims[claim], json!(expected), "{endpoint}");
+            }
         }
     }
 }

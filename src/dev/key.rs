@@ -7,6 +7,7 @@ use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::DecodingKey;
 use serde_json::{Map, Value, json};
 
 use super::mint::Version;
@@ -28,6 +29,20 @@ impl SigningKey {
         let sha1 = digest(&SHA1_FOR_LEGACY_USE_ONLY, modulus.big_endian_without_leading_zero());
         let kid = URL_SAFE_NO_PAD.encode(sha1);
         Ok(Self { pair, kid })
+    }
+
+    /// The name by which tokens name it.
+    pub(super) fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// The key that verifies what this one signed.
+    pub(super) fn verifying_key(&self) -> DecodingKey {
+        let public = self.pair.public_key();
+        DecodingKey::from_rsa_raw_components(
+            public.modulus().big_endian_without_leading_zero(),
+            public.exponent().big_endian_without_leading_zero(),
+        )
     }
 
     /// The public half as an entry of a key set: no `alg`, as in Entra's, and the `issuer` only

@@ -196,7 +196,8 @@ pub fn random_id(bytes: usize) -> Result<String, Unspecified> {
     Ok(URL_SAFE_NO_PAD.encode(random))
 }
 
-fn object(value: Value) -> Map<String, Value> {
+/// The members of a value that is an object.
+pub(super) fn object(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(members) => members,
         _ => Map::new(),

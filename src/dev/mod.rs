@@ -4,7 +4,11 @@
 //! | file | what |
 //! | --- | --- |
 //! | [`issuer`] | the embedded issuer: Entra's URLs over keys made for this run |
-//! | `grant` | its token endpoint: the client credentials grant, and Entra's errors |
+//! | `grant` | its token endpoints: the client credentials grant |
+//! | [`assertion`] | how an application proves who it is: a secret, a certificate, a token of others |
+//! | [`directory`] | who there is, with which roles |
+//! | `form`, `refusal` | what these endpoints are sent, and how they say no |
+//! | [`certificate`] | the certificate that applications sign with |
 //! | [`mint`] | what a token says: claim sets of v1.0 and v2.0, users and applications |
 //! | `key` | a signing key and its public half as Entra publishes it |
 //! | [`sample`] | the upstream that stands in for Airflow |
@@ -15,14 +19,19 @@
 //! | [`banner`] | what `dev` prints |
 //! | [`loopback`] | which names mean this machine |
 
+pub mod assertion;
 pub mod banner;
+pub mod certificate;
 pub mod child;
 pub mod client;
+pub mod directory;
+mod form;
 mod grant;
 pub mod issuer;
 mod key;
 pub mod loopback;
 pub mod mint;
+mod refusal;
 pub mod sample;
 pub mod serve;
 pub mod state;
