@@ -3,8 +3,8 @@
 //!
 //! Tokens carry the real issuers' names while the keys come from here, so the proxy is configured
 //! as for Entra with nothing but another `authority`. Its metadata names the endpoints by the
-//! scheme and host that it was asked at. Left out on purpose: `x5c` in the keys, sign-in, and
-//! TLS.
+//! scheme and host that it was asked at. Left out on purpose: `x5c` in the keys, sign-in pages,
+//! refresh tokens, and TLS.
 
 use aws_lc_rs::error::Unspecified;
 use bytes::Bytes;
@@ -23,6 +23,7 @@ use super::mint::Version::{self, V1, V2};
 use super::mint::{MintRequest, TENANT_ID};
 use super::refusal::Refusal;
 use super::serve::{Answer, bearer, json};
+use super::signin::{Codes, authorize};
 
 /// Below this path the issuer is an authority of the kind dSTS, of which MSAL believes what it says
 /// of itself. About any other that it does not know, MSAL asks a host of Microsoft's, unless the
@@ -33,6 +34,7 @@ pub const BELIEVED_PATH: &str = "/dstsv2";
 pub struct Issuer {
     directory: Directory,
     credentials: Credentials,
+    codes: Codes,
     current: SigningKey,
     /// Published but unused: Entra always shows several keys.
     next: SigningKey,
@@ -44,6 +46,7 @@ impl Issuer {
         Ok(Self {
             directory,
             credentials,
+            codes: Codes::default(),
             current: SigningKey::generate()?,
             next: SigningKey::generate()?,
         })
@@ -78,6 +81,7 @@ impl Issuer {
             ("GET", "discovery/v2.0/keys") => Ok(self.keys(V2)),
             ("GET", ".well-known/openid-configuration") => Ok(metadata(version_at_root, origin)),
             ("GET", "v2.0/.well-known/openid-configuration") => Ok(metadata(V2, origin)),
+            ("GET", "oauth2/v2.0/authorize") => Ok(self.authorize(request, now)),
             ("POST", "oauth2/token") => self.token(V1, &endpoint(), request, now),
             ("POST", "oauth2/v2.0/token") => self.token(V2, &endpoint(), request, now),
             _ => Ok(failure(StatusCode::NOT_FOUND, "not found")),
@@ -103,6 +107,10 @@ impl Issuer {
         }
     }
 
+    fn authorize(&self, request: &Request<Bytes>, now: u64) -> Answer {
+        authorize(request, &self.directory, &self.credentials.secret, &self.codes, now)
+    }
+
     /// Unlike Entra's, each endpoint issues the token version of its name, so that both can be
     /// tried without two registrations of the API.
     fn token(
@@ -119,6 +127,12 @@ impl Issuer {
                 let wanted = grant::client_credentials(version, &form, endpoint, known, now)?;
                 let (token, claims) = self.signed(&wanted, now)?;
                 grant::token_response(version, &token, &claims)
+            }
+            ("authorization_code", V2) => {
+                let redeemed = grant::authorization_code(&form, &self.directory, &self.codes, now)?;
+                let (token, claims) = self.signed(&redeemed.access, now)?;
+                let id = redeemed.id.as_ref().map(|wanted| self.signed(wanted, now)).transpose()?;
+                redeemed.response(&token, &claims, id.as_ref().map(|(token, _)| token.as_str()))
             }
             _ => {
                 let text = "The app requested an unsupported grant type.";
@@ -151,6 +165,7 @@ fn metadata(version: Version, origin: &str) -> Answer {
         "token_endpoint": format!("{tenant}/{oauth2}/token"),
         "authorization_endpoint": format!("{tenant}/oauth2/v2.0/authorize"),
         "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"],
+        "response_modes_supported": ["query", "form_post"],
         "response_types_supported": ["code"],
         "subject_types_supported": ["pairwise"],
         "id_token_signing_alg_values_supported": ["RS256"],

@@ -19,7 +19,7 @@ pub const API_CLIENT_ID: &str = "11112222-bbbb-3333-cccc-4444dddd5555";
 pub const APP_CLIENT_ID: &str = "00001111-aaaa-2222-bbbb-3333cccc4444";
 
 /// The client that people sign in through, as Azure CLI would be.
-const PUBLIC_CLIENT_ID: &str = "22223333-cccc-4444-dddd-5555eeee6666";
+pub(super) const PUBLIC_CLIENT_ID: &str = "22223333-cccc-4444-dddd-5555eeee6666";
 
 /// Which token to mint: the body of `POST /airside-dev/token`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -4,8 +4,9 @@
 //! | file | what |
 //! | --- | --- |
 //! | [`issuer`] | the embedded issuer: Entra's URLs over keys made for this run |
-//! | `grant` | its token endpoints: the client credentials grant |
+//! | `grant` | its token endpoints: client credentials, and the code of a person who signed in |
 //! | [`assertion`] | how an application proves who it is: a secret, a certificate, a token of others |
+//! | `signin` | its authorization endpoint: a person signs in, the application gets a code |
 //! | [`directory`] | who there is, with which roles |
 //! | `form`, `refusal` | what these endpoints are sent, and how they say no |
 //! | [`certificate`] | the certificate that applications sign with |
@@ -34,4 +35,5 @@ pub mod mint;
 mod refusal;
 pub mod sample;
 pub mod serve;
+mod signin;
 pub mod state;

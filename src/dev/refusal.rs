@@ -27,8 +27,7 @@ impl Refusal {
         Self::new("unauthorized_client", 700_016, text)
     }
 
-    /// `error` of RFC 6749, section 5.2.
-    #[cfg(test)]
+    /// `error` of RFC 6749, sections 4.1.2.1 and 5.2.
     pub(super) fn error(&self) -> &'static str {
         self.error
     }
