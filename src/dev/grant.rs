@@ -134,7 +134,7 @@ impl Redeemed {
 }
 
 /// Refuses a resource that is not the API of this directory.
-fn judge_resource(resource: &str) -> Result<(), Refusal> {
+pub(super) fn judge_resource(resource: &str) -> Result<(), Refusal> {
     let identifier = resource.strip_suffix('/').unwrap_or(resource);
     if identifier.strip_prefix("api://").unwrap_or(identifier) == API_CLIENT_ID {
         return Ok(());

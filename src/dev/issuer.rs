@@ -16,7 +16,6 @@ use serde_json::{Map, Value, json};
 use super::assertion::Credentials;
 use super::directory::Directory;
 use super::form::Form;
-use super::grant;
 use super::key::SigningKey;
 use super::loopback::is_loopback_authority;
 use super::mint::Version::{self, V1, V2};
@@ -24,6 +23,7 @@ use super::mint::{MintRequest, TENANT_ID};
 use super::refusal::Refusal;
 use super::serve::{Answer, bearer, json};
 use super::signin::{Codes, authorize};
+use super::{grant, managed_identity};
 
 /// Below this path the issuer is an authority of the kind dSTS, of which MSAL believes what it says
 /// of itself. About any other that it does not know, MSAL asks a host of Microsoft's, unless the
@@ -75,6 +75,7 @@ impl Issuer {
         let endpoint = || format!("{origin}{}", request.uri().path());
         match (request.method().as_str(), rest) {
             ("POST", "token") if tenant == "airside-dev" => self.mint(request, now),
+            ("GET", "metadata/identity/oauth2/token") => self.managed(tenant, request, now),
             _ if tenant.is_empty() => Ok(failure(StatusCode::NOT_FOUND, "not found")),
             _ if tenant != TENANT_ID => Err(unknown_tenant(tenant)),
             ("GET", "discovery/keys") => Ok(self.keys(V1)),
@@ -104,6 +105,23 @@ impl Issuer {
                 Ok(json(StatusCode::OK, &json!({"token": token, "claims": claims})))
             }
             Err(error) => Ok(failure(StatusCode::BAD_REQUEST, &error.to_string())),
+        }
+    }
+
+    /// `GET /{secret}/metadata/identity/oauth2/token`.
+    fn managed(&self, secret: &str, request: &Request<Bytes>, now: u64) -> Result<Answer, Refusal> {
+        if !self.credentials.secret.is(secret) {
+            return Ok(failure(
+                StatusCode::UNAUTHORIZED,
+                "the path does not begin with the secret",
+            ));
+        }
+        match managed_identity::requested(request, &self.directory) {
+            Ok(wanted) => {
+                let (token, claims) = self.signed(&wanted, now)?;
+                Ok(json(StatusCode::OK, &managed_identity::response(&token, &claims)))
+            }
+            Err(answer) => Ok(*answer),
         }
     }
 
@@ -385,5 +403,21 @@ mod tests {
                 assert_eq!(claims[claim], json!(expected), "{endpoint}");
             }
         }
+    }
+
+    #[test]
+    fn a_managed_identity_is_for_those_who_know_the_secret() {
+        let issuer = issuer();
+        let ask = |secret: &str| {
+            let path = format!("/{secret}/metadata/identity/oauth2/token?resource={API_CLIENT_ID}");
+            let mut request = request(&path, "localhost:8082");
+            request.headers_mut().insert("metadata", "true".parse().unwrap());
+            opened(issuer.answer(&Scheme::HTTP, &request, NOW))
+        };
+        let (status, body) = ask(issuer.credentials.secret.expose());
+        assert_eq!((status, &body["expires_in"]), (200, &json!("86399")));
+        let token = body["access_token"].as_str().unwrap();
+        assert_eq!(verified(&issuer, "discovery/keys", token)["roles"], json!(["Op"]));
+        assert_eq!(ask("guess").0, 401);
     }
 }

@@ -7,6 +7,7 @@
 //! | `grant` | its token endpoints: client credentials, and the code of a person who signed in |
 //! | [`assertion`] | how an application proves who it is: a secret, a certificate, a token of others |
 //! | `signin` | its authorization endpoint: a person signs in, the application gets a code |
+//! | `managed_identity` | the metadata service of a virtual machine |
 //! | [`directory`] | who there is, with which roles |
 //! | `form`, `refusal` | what these endpoints are sent, and how they say no |
 //! | [`certificate`] | the certificate that applications sign with |
@@ -31,6 +32,7 @@ mod grant;
 pub mod issuer;
 mod key;
 pub mod loopback;
+mod managed_identity;
 pub mod mint;
 mod refusal;
 pub mod sample;
