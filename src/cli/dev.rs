@@ -10,11 +10,13 @@ use std::io::{self, Write as _, stderr};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use clap::error::ErrorKind;
-use http::Uri;
 use http::uri::Scheme;
+use http::{Request, Uri};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
@@ -27,13 +29,15 @@ use crate::config::tree::Tree;
 use crate::config::{self, Environment};
 use crate::dev::assertion::Credentials;
 use crate::dev::banner::Banner;
+use crate::dev::certificate::Tls;
 use crate::dev::child::{Child, airflow_environment};
 use crate::dev::directory::Directory;
+use crate::dev::handout::{self, Content, Files};
 use crate::dev::issuer::Issuer;
 use crate::dev::loopback::is_loopback_authority;
 use crate::dev::mint::{API_CLIENT_ID, MintSecret, TENANT_ID, random_id};
 use crate::dev::sample::Sample;
-use crate::dev::serve::serve;
+use crate::dev::serve::{serve, serve_tls};
 use crate::dev::state::{PrivateFile, State};
 use crate::secret::Secret;
 use crate::shutdown::Signals;
@@ -68,6 +72,11 @@ pub struct DevArgs {
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = loopback_address)]
     #[arg(default_value = "127.0.0.1:8082")]
     issuer_listen: SocketAddr,
+    /// Where the issuer also serves TLS, which Microsoft's clients need (default: a free port of
+    /// 127.0.0.1; what is printed says which).
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = loopback_address)]
+    #[arg(default_value = "127.0.0.1:0", hide_default_value = true)]
+    issuer_tls_listen: SocketAddr,
     /// Where CMD is told to listen, on this machine only.
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = loopback_address)]
     #[arg(default_value = "127.0.0.1:8081")]
@@ -121,6 +130,7 @@ async fn dev(args: &DevArgs, environment: &Environment) -> Result<ExitCode, Box<
     let state_path = std::path::absolute(state_path)?;
     State::refuse_if_running(&state_path).map_err(about(&state_path))?;
     let issuer = bind(args.issuer_listen, "--issuer-listen").await?;
+    let issuer_tls = bind(args.issuer_tls_listen, "--issuer-tls-listen").await?;
     let secret = HandoffSecret::of(args, &state_path)?;
     let upstream = Upstream::of(args, &secret.value).await?;
     let tree = args.tree(&web(issuer.local_addr()?), &upstream.url(), &secret.path)?;
@@ -133,20 +143,19 @@ async fn dev(args: &DevArgs, environment: &Environment) -> Result<ExitCode, Box<
     };
     let logging = Logging::start(config.log_format, config.log_level);
     logging.listening("issuer", issuer.local_addr()?);
+    logging.listening("issuer_tls", issuer_tls.local_addr()?);
     let app = App::start(config, &logging).await?;
 
     let mint_secret = MintSecret::generate()?;
     let state = State {
         issuer: web(issuer.local_addr()?),
+        issuer_tls: format!("https://{}", issuer_tls.local_addr()?),
         mint_secret: mint_secret.expose().to_owned(),
         proxy: web(app.proxy()),
         pid: std::process::id(),
+        files: Files::beside(&state_path),
     };
-    let directory = Directory::new(|role| args.value_for(role));
-    let imitation = Issuer::new(directory, Credentials::generate(mint_secret)?)?;
-    tokio::spawn(serve(issuer, move |request| {
-        imitation.answer(&Scheme::HTTP, request, clock::now().unix())
-    }));
+    let _handed_out = imitate(args, mint_secret, (issuer, issuer_tls), &state)?;
     let _published = state.publish(&state_path).map_err(about(&state_path))?;
 
     let mut child = args.start_child(&upstream, &secret.value, &state.proxy)?;
@@ -170,6 +179,32 @@ async fn dev(args: &DevArgs, environment: &Environment) -> Result<ExitCode, Box<
         }
     }
     Ok(code)
+}
+
+/// Serves the issuer on both listeners, and hands out what Microsoft's clients need for it.
+fn imitate(
+    args: &DevArgs,
+    secret: MintSecret,
+    (plain, tls): (TcpListener, TcpListener),
+    state: &State,
+) -> Result<Vec<PrivateFile>, Box<dyn Error>> {
+    let certificate = Tls::generate(tls.local_addr()?.ip())?;
+    let credentials = Credentials::generate(secret)?;
+    let content = Content {
+        ca: &certificate.ca_pem,
+        client_certificate: &credentials.certificate.pem(),
+        federated_token: &credentials.federation.token(clock::now().unix())?,
+    };
+    let handed_out = handout::write(state, &content)?;
+
+    let issuer = Arc::new(Issuer::new(Directory::new(|role| args.value_for(role)), credentials)?);
+    let answer = |scheme: Scheme| {
+        let issuer = Arc::clone(&issuer);
+        move |request: &Request<Bytes>| issuer.answer(&scheme, request, clock::now().unix())
+    };
+    tokio::spawn(serve(plain, answer(Scheme::HTTP)));
+    tokio::spawn(serve_tls(tls, certificate.config, answer(Scheme::HTTPS)));
+    Ok(handed_out)
 }
 
 /// What requests go to.
@@ -309,12 +344,16 @@ impl DevArgs {
         let banner = Banner {
             proxy: &state.proxy,
             issuer: &state.issuer,
+            issuer_tls: &state.issuer_tls,
+            ca_file: &state.files.ca_file,
+            environment_file: &state.files.environment_file,
             upstream,
             program: &std::env::current_exe()?,
             state: state_path,
             state_is_default: self.state.is_none(),
             admin: self.value_for("Admin"),
             viewer: self.value_for("Viewer"),
+            op: self.value_for("Op").is_some(),
         };
         Ok(banner.to_string())
     }
@@ -407,7 +446,7 @@ mod tests {
 
     #[test]
     fn it_listens_on_this_machine_only() {
-        for flag in ["--listen", "--issuer-listen", "--child-listen"] {
+        for flag in ["--listen", "--issuer-listen", "--issuer-tls-listen", "--child-listen"] {
             assert!(parsed(&[flag, "127.0.0.1:0"]).is_ok());
             assert!(parsed(&[flag, "[::1]:0"]).is_ok());
             for refused in ["0.0.0.0:8080", "[::]:8080", "10.0.0.1:1", "8080"] {

@@ -11,6 +11,12 @@ pub struct Banner<'a> {
     pub proxy: &'a str,
     /// Base URL of the issuer.
     pub issuer: &'a str,
+    /// The same over TLS.
+    pub issuer_tls: &'a str,
+    /// The authority to trust for that.
+    pub ca_file: &'a Path,
+    /// The variables with which Microsoft's clients find the issuer.
+    pub environment_file: &'a Path,
     /// What requests go to, and where.
     pub upstream: &'a str,
     /// This executable.
@@ -23,17 +29,21 @@ pub struct Banner<'a> {
     pub admin: Option<&'a str>,
     /// The same for a Viewer.
     pub viewer: Option<&'a str>,
+    /// Whether some value makes an Op.
+    pub op: bool,
 }
 
 impl fmt::Display for Banner<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { proxy, issuer, upstream, state, .. } = self;
+        let Self { proxy, issuer, issuer_tls, upstream, state, .. } = self;
         writeln!(f, "airside dev: for this machine only; keys and secrets last for this run\n")?;
         writeln!(f, "  proxy     {proxy}")?;
         writeln!(
             f,
             "  issuer    {issuer}  imitates Entra: tenant {TENANT_ID}, API {API_CLIENT_ID}"
         )?;
+        let ca_file = self.ca_file.display();
+        writeln!(f, "            {issuer_tls}  the same over TLS; trust {ca_file}")?;
         writeln!(f, "  upstream  {upstream}")?;
         writeln!(f, "  state     {}  for `airside token`\n", state.display())?;
         writeln!(f, "Paste into another terminal:")?;
@@ -55,6 +65,13 @@ impl fmt::Display for Banner<'_> {
             "\n  # a stranger, with a good token but no role: 403 role_missing\n  curl -i {token} \
              {proxy}/api/v2/dags"
         )?;
+        if self.op {
+            writeln!(
+                f,
+                "\n  # an application that holds Op, by Microsoft's azure-identity: 200\n  {}",
+                self.by_azure_identity()
+            )?;
+        }
         writeln!(f, "\n  # nobody: 401\n  curl -i {proxy}/api/v2/dags")
     }
 }
@@ -72,10 +89,24 @@ impl Banner<'_> {
         }
         format!("-H \"Authorization: Bearer $({command})\"")
     }
+
+    /// A subshell with the variables, in which a program gets its token as any on Azure does.
+    fn by_azure_identity(&self) -> String {
+        let environment = quoted(&self.environment_file.to_string_lossy());
+        let program = format!(
+            "from azure.identity import DefaultAzureCredential as Credential; \
+             print(Credential().get_token(\"api://{API_CLIENT_ID}/.default\").token)"
+        );
+        format!(
+            "(. {environment}; curl -i -H \"Authorization: Bearer $(python3 -c '{program}')\" \
+             {}/api/v2/dags)",
+            self.proxy
+        )
+    }
 }
 
 /// `word` as one word of a POSIX shell.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:@%,=".contains(&byte);
     if !word.is_empty() && word.bytes().all(plain) {
         return word.to_owned();
@@ -91,17 +122,21 @@ mod tests {
         Banner {
             proxy: "http://127.0.0.1:8080",
             issuer: "http://127.0.0.1:8082",
+            issuer_tls: "https://127.0.0.1:8443",
+            ca_file: Path::new("/run/user/1000/airside-dev.json.ca.pem"),
+            environment_file: Path::new("/run/user/1000/airside-dev.json.env"),
             upstream: "built-in sample",
             program: Path::new("/usr/bin/airside"),
             state: Path::new("/run/user/1000/airside-dev.json"),
             state_is_default: true,
             admin: Some("Admin"),
             viewer: Some("Viewer"),
+            op: true,
         }
     }
 
     #[test]
-    fn there_is_a_command_for_an_admin_a_viewer_a_stranger_and_nobody() {
+    fn there_is_a_command_for_an_admin_a_viewer_a_stranger_an_application_and_nobody() {
         let text = banner().to_string();
         let commands: Vec<&str> = text.lines().filter(|line| line.contains("curl -i")).collect();
         assert_eq!(
@@ -110,6 +145,7 @@ mod tests {
                 r#"  curl -i -H "Authorization: Bearer $(/usr/bin/airside token --role Admin --user alice)" http://127.0.0.1:8080/api/v2/dags"#,
                 r#"  curl -i -H "Authorization: Bearer $(/usr/bin/airside token --role Viewer --user victor)" -H 'Content-Type: application/json' -d '{"key": "greeting", "value": "hello"}' http://127.0.0.1:8080/api/v2/variables"#,
                 r#"  curl -i -H "Authorization: Bearer $(/usr/bin/airside token --user mallory)" http://127.0.0.1:8080/api/v2/dags"#,
+                r#"  (. /run/user/1000/airside-dev.json.env; curl -i -H "Authorization: Bearer $(python3 -c 'from azure.identity import DefaultAzureCredential as Credential; print(Credential().get_token("api://11112222-bbbb-3333-cccc-4444dddd5555/.default").token)')" http://127.0.0.1:8080/api/v2/dags)"#,
                 "  curl -i http://127.0.0.1:8080/api/v2/dags",
             ]
         );
@@ -123,6 +159,7 @@ mod tests {
             state_is_default: false,
             admin: Some("Airflow Admins"),
             viewer: None,
+            op: false,
             ..banner()
         };
         let text = banner.to_string();
@@ -130,5 +167,6 @@ mod tests {
             r"$('/home/o'\''brien/my airside' token --role 'Airflow Admins' --user alice --state '/tmp/a b.json')"
         ));
         assert!(!text.contains("victor"), "no role of the map makes a viewer");
+        assert!(!text.contains("azure"), "nor an Op");
     }
 }

@@ -1,15 +1,51 @@
-//! The certificate that the issuer's applications may sign in with.
+//! The certificates of one run: what the issuer serves TLS with, and what its applications may
+//! sign in with.
 //!
-//! Its dates say nothing, because its key lives no longer than the run.
+//! Their dates say nothing, because their keys live no longer than the run.
 
 use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{Algorithm, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use aws_lc_rs::error::Unspecified;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{DecodingKey, Header};
-use rcgen::{Certificate, CertificateParams, DnType, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256, RsaKeySize,
+};
+use rustls::ServerConfig;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+/// TLS for the names of this machine, and the authority to trust for it.
+pub struct Tls {
+    /// The authority's certificate, PEM.
+    pub ca_pem: String,
+    /// What a listener needs.
+    pub config: Arc<ServerConfig>,
+}
+
+impl Tls {
+    /// Makes an authority and has it issue one certificate, for `address` and every usual name of
+    /// this machine. The authority's key is gone when this returns: it can never issue another.
+    pub fn generate(address: IpAddr) -> Result<Self, CertificateError> {
+        let ca_key = KeyPair::generate()?;
+        let ca = authority();
+        let ca_pem = ca.self_signed(&ca_key)?.pem();
+
+        let key = KeyPair::generate()?;
+        let certificate = of_this_machine(address)?.signed_by(&key, &Issuer::new(ca, ca_key))?;
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let config = ServerConfig::builder_with_provider(provider.into())
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key)?;
+        Ok(Self { ca_pem, config: Arc::new(config) })
+    }
+}
 
 /// A certificate that the directory's applications have registered, with its key: they sign in by
 /// what they sign with it.
@@ -58,6 +94,8 @@ impl ClientCertificate {
 pub enum CertificateError {
     /// It cannot be made or signed.
     Certificate(rcgen::Error),
+    /// TLS cannot be served with it.
+    Tls(rustls::Error),
     /// The system gave no random bytes.
     Random(Unspecified),
 }
@@ -74,16 +112,47 @@ impl From<rcgen::Error> for CertificateError {
     }
 }
 
+impl From<rustls::Error> for CertificateError {
+    fn from(error: rustls::Error) -> Self {
+        Self::Tls(error)
+    }
+}
+
 impl fmt::Display for CertificateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Certificate(error) => write!(f, "no certificate can be made: {error}"),
+            Self::Tls(error) => write!(f, "TLS cannot be served: {error}"),
             Self::Random(error) => write!(f, "no key can be made: {error}"),
         }
     }
 }
 
 impl std::error::Error for CertificateError {}
+
+/// What OpenSSL's strict mode, Python's default from 3.13 on, wants of an authority: basic
+/// constraints, a key usage, and a subject key identifier, which rcgen adds to every authority.
+fn authority() -> CertificateParams {
+    let mut params = named("airside dev: authority of this run");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params
+}
+
+/// What it wants of a server: the names, and the authority's key identifier.
+fn of_this_machine(address: IpAddr) -> Result<CertificateParams, rcgen::Error> {
+    let mut names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+    if !names.contains(&address.to_string()) {
+        names.push(address.to_string());
+    }
+    let mut params = CertificateParams::new(names)?;
+    params.distinguished_name = named("airside dev").distinguished_name;
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    Ok(params)
+}
 
 fn named(common_name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();

@@ -141,8 +141,8 @@ mod tests {
         let mut state = State {
             issuer: base_url.clone(),
             mint_secret: secret.expose().to_owned(),
-            proxy: String::new(),
             pid: 1,
+            ..State::default()
         };
         let published = state.publish(&path).unwrap();
         let credentials = Credentials::generate(secret).unwrap();

@@ -2,9 +2,10 @@
 //! the private endpoint behind `airside token`.
 //!
 //! Tokens carry the real issuers' names while the keys come from here, so the proxy is configured
-//! as for Entra with nothing but another `authority`. Its metadata names the endpoints by the
-//! scheme and host that it was asked at. Left out on purpose: `x5c` in the keys, sign-in pages,
-//! refresh tokens, and TLS.
+//! as for Entra with nothing but another `authority`. The same issuer answers over plain HTTP and
+//! over TLS, which Microsoft's clients insist on; its metadata names the endpoints by the scheme
+//! and host that it was asked at. Left out on purpose: `x5c` in the keys, sign-in pages, and
+//! refresh tokens.
 
 use aws_lc_rs::error::Unspecified;
 use bytes::Bytes;

@@ -10,7 +10,8 @@
 //! | `managed_identity` | the metadata service of a virtual machine |
 //! | [`directory`] | who there is, with which roles |
 //! | `form`, `refusal` | what these endpoints are sent, and how they say no |
-//! | [`certificate`] | the certificate that applications sign with |
+//! | [`certificate`] | the certificates of one run: for TLS, and for applications |
+//! | [`handout`] | the private files with which Microsoft's clients find and trust the issuer |
 //! | [`mint`] | what a token says: claim sets of v1.0 and v2.0, users and applications |
 //! | `key` | a signing key and its public half as Entra publishes it |
 //! | [`sample`] | the upstream that stands in for Airflow |
@@ -29,6 +30,7 @@ pub mod client;
 pub mod directory;
 mod form;
 mod grant;
+pub mod handout;
 pub mod issuer;
 mod key;
 pub mod loopback;

@@ -13,10 +13,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
 /// A whole response, as the functions served here return it.
 pub type Answer = Response<Full<Bytes>>;
@@ -27,6 +30,9 @@ const BODY_LIMIT: usize = 64 * 1024;
 /// How long to wait after a failed accept.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a client may take for its part of the TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
 /// Answers every request on `listener` with `answer`, until this future is dropped; its open
 /// connections end with it.
 pub async fn serve(
@@ -34,19 +40,26 @@ pub async fn serve(
     answer: impl Fn(&Request<Bytes>) -> Answer + Send + Sync + 'static,
 ) {
     let answer = Arc::new(answer);
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(connection(stream, Arc::clone(&answer)));
-                }
-                // Out of file descriptors: wait for some to come back instead of spinning.
-                Err(_) => sleep(PAUSE).await,
-            },
+    accept(listener, |stream| connection(stream, Arc::clone(&answer))).await;
+}
+
+/// The same over TLS.
+pub async fn serve_tls(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    answer: impl Fn(&Request<Bytes>) -> Answer + Send + Sync + 'static,
+) {
+    let (tls, answer) = (TlsAcceptor::from(tls), Arc::new(answer));
+    accept(listener, |stream| {
+        let (handshake, answer) = (tls.accept(stream), Arc::clone(&answer));
+        async move {
+            // One that fails concerns its client alone.
+            if let Ok(Ok(stream)) = timeout(HANDSHAKE, handshake).await {
+                connection(stream, answer).await;
+            }
         }
-    }
+    })
+    .await;
 }
 
 /// A JSON answer.
@@ -70,7 +83,27 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token)
 }
 
-async fn connection<A>(stream: TcpStream, answer: Arc<A>)
+/// Has every connection on `listener` served by what `serve` makes of it.
+async fn accept<S>(listener: TcpListener, serve: impl Fn(TcpStream) -> S)
+where
+    S: Future<Output = ()> + Send + 'static,
+{
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(serve(stream));
+                }
+                // Out of file descriptors: wait for some to come back instead of spinning.
+                Err(_) => sleep(PAUSE).await,
+            },
+        }
+    }
+}
+
+async fn connection<A>(stream: impl AsyncRead + AsyncWrite + Unpin, answer: Arc<A>)
 where
     A: Fn(&Request<Bytes>) -> Answer,
 {

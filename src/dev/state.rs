@@ -14,17 +14,24 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::handout::Files;
+
 /// What the file says about the running `dev`.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// Base URL of the issuer, `http://127.0.0.1:8082`.
     pub issuer: String,
+    /// The same issuer over TLS, `https://127.0.0.1:35791`.
+    pub issuer_tls: String,
     /// The secret of its mint endpoint.
     pub mint_secret: String,
     /// Base URL of the proxy.
     pub proxy: String,
     /// The process.
     pub pid: u32,
+    /// What Microsoft's clients need.
+    #[serde(flatten)]
+    pub files: Files,
 }
 
 /// Where the file is when nobody says: below `$XDG_RUNTIME_DIR` if that is an absolute path, else
@@ -176,6 +183,7 @@ mod tests {
             mint_secret: "secret".to_owned(),
             proxy: "http://127.0.0.1:8080".to_owned(),
             pid: 7,
+            ..State::default()
         }
     }
 

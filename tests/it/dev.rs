@@ -3,8 +3,12 @@
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::{Value, json};
+
 use crate::support::airside::Airside;
+use crate::support::config::Config;
 use crate::support::http::Request;
+use crate::support::upstream::Upstream;
 use crate::support::wait::eventually;
 
 struct Dev {
@@ -84,6 +88,24 @@ fn a_token_has_the_roles_the_caller_and_the_claims_asked_for() {
 }
 
 #[test]
+fn airside_fetches_the_keys_over_tls_where_the_authority_is_trusted() {
+    let dev = Dev::start(&[]);
+    let state: Value = serde_json::from_slice(&std::fs::read(&dev.state).unwrap()).unwrap();
+    let upstream = Upstream::start();
+    let config = Config::new(state["issuer_tls"].as_str().unwrap(), &upstream.url())
+        .set("/roles/map", json!({"Op": ["Op"]}));
+    let token = dev.token(&["--role", "Op"]);
+    let status = |airside: &Airside| airside.ask(&Request::get("/api/v2/dags").bearer(&token));
+
+    let trusting = config.clone().set("/issuers/0/ca_file", state["ca_file"].clone());
+    assert_eq!(status(&Airside::start(&trusting)).status, 200);
+
+    let airside = Airside::start_unready(&config);
+    airside.line_with(&["invalid peer certificate"]);
+    assert_eq!(status(&airside).json()["reason"], "keys_unavailable");
+}
+
+#[test]
 fn without_a_running_dev_there_is_no_token() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("none.json");
@@ -97,6 +119,7 @@ fn dev_serves_this_machine_only() {
     for args in [
         &["dev", "--listen", "0.0.0.0:0"][..],
         &["dev", "--issuer-listen", "0.0.0.0:0"],
+        &["dev", "--issuer-tls-listen", "0.0.0.0:0"],
         &["dev", "--upstream", "http://airflow.example:8080"],
     ] {
         let ended = Airside::run(args, &[]);
