@@ -21,6 +21,11 @@ pub(crate) struct Flight {
 /// for five seconds, and one of them is then answered with 500 (`Database error`).
 static ALONE: Mutex<()> = Mutex::new(());
 
+/// Waits until no other test uses the Airflow of this process.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Flight {
     /// airside as it is usually configured, before the usual Airflow.
     pub(crate) fn start() -> Self {
@@ -29,7 +34,7 @@ impl Flight {
 
     /// airside with a configuration bent by the hook, before an Airflow of this recipe.
     pub(crate) fn with(recipe: &Recipe, hook: impl FnOnce(Config) -> Config) -> Self {
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = alone();
         let airflow = Airflow::of(recipe);
         let issuer = Issuer::start();
         let config = hook(Config::new(&issuer.url(), &airflow.url()));

@@ -19,6 +19,7 @@ mod compatibility;
 mod dev;
 mod execution;
 mod flight;
+mod microsoft;
 mod programs;
 mod routes;
 mod shared_secret;

@@ -33,6 +33,7 @@ INSTALLER = ["uv==0.13.9"]
 CLIENTS = [
     "--exclude-newer=2026-09-22T00:00:00Z",
     "apache-airflow-client==3.3.2", "apache-airflow-ctl==0.1.5",
+    "azure-identity==1.25.3", "msal==1.39.0",
 ]
 
 # Drives a Chromium that is there already.
