@@ -41,11 +41,13 @@ impl Dev {
     }
 
     /// Airflow's home.
+    #[cfg(feature = "browser-tests")]
     pub(crate) fn home(&self) -> &Path {
         self.home.path()
     }
 
     /// Where people reach it.
+    #[cfg(feature = "browser-tests")]
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.airside.proxy)
     }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::flight::alone;
 use crate::programs::{beside_the_tests, command, program, said};
-use crate::stock::airflow;
+use crate::stock::{Airflow, Recipe};
 use crate::support::airside::Airside;
 use crate::support::config::SECRET;
 use crate::support::wait::eventually;
@@ -36,7 +36,13 @@ impl Dev {
         std::fs::write(file("secret"), SECRET).unwrap();
         let any = "127.0.0.1:0";
         let args = [
-            &["dev", "--upstream", &airflow().url(), "--airflow-jwt-secret-file", &file("secret")],
+            &[
+                "dev",
+                "--upstream",
+                &Airflow::of(&Recipe::usual()).url(),
+                "--airflow-jwt-secret-file",
+                &file("secret"),
+            ],
             &["--listen", any, "--issuer-listen", any, "--issuer-tls-listen", any][..],
             &["--state", &file("state")],
         ];
