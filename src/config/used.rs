@@ -104,6 +104,9 @@ struct Builder<'f, 't, 'w> {
     cache_dir: Option<CacheDir>,
 }
 
+/// What is wrong has been added to the findings.
+struct Said;
+
 impl Builder<'_, '_, '_> {
     /// Every part is read, so that every problem is found; `None` as soon as one has none.
     fn config(mut self) -> Option<Config> {
@@ -113,6 +116,7 @@ impl Builder<'_, '_, '_> {
         let upstream = self.upstream();
         self.cache_dir = self.cache_dir();
         let issuers = self.issuers();
+        let teams = self.teams();
         let revocations =
             self.revocations(issuers.as_ref().map(|(_, mappings, _)| mappings.as_slice()));
         let access = self.access();
@@ -123,6 +127,7 @@ impl Builder<'_, '_, '_> {
         self.spans_are_positive();
         let leeway = self.at_most("leeway", written.leeway.0, MOST_LEEWAY);
         let (issuers, mappings, keys) = issuers?;
+        let teams = teams.ok()?;
         let verifier = self.verifier(issuers, leeway);
         let (revocations, revocation_watch) = revocations?;
         let (handoff, published) = handoff?;
@@ -138,7 +143,7 @@ impl Builder<'_, '_, '_> {
                 access: access?,
                 callers: Callers::new(
                     verifier?.watching(Arc::clone(&revocations)),
-                    Directory::new(mappings, self.held()),
+                    Directory::new(mappings, self.held(), teams),
                 ),
                 handoff,
                 token_bytes: limits.token_bytes as usize,

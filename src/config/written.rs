@@ -12,7 +12,7 @@ pub use airflow::{
     Access, Assertion, AuthManager, Delegate, Door, ExecutionApi, Handoff, HandoffType, Headers,
     Preflight, PublishedKey, Ui, Upstream,
 };
-pub use issuers::{Airflow, Algorithm, Cloud, Entra, Issuer, Oidc, RoleMap, Roles, Version};
+pub use issuers::{Airflow, Algorithm, Cloud, Entra, Issuer, Oidc, Roles, ValueMap, Version};
 pub(in crate::config) use values::format;
 pub use values::{Lapse, Network, OneOrMany, SocketAddress, WebAddress};
 
@@ -36,7 +36,7 @@ pub struct Written {
     /// What `exp`, `nbf` and `iat` are given for clocks that differ; at most 300s.
     #[serde(default = "leeway")]
     pub leeway: Lapse,
-    /// From token values to Airflow roles.
+    /// From token values to Airflow roles and teams.
     #[serde(default)]
     pub roles: Roles,
     /// How Airflow is told who is calling.

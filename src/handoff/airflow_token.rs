@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::random_id;
 use super::signing::SigningKey;
 use crate::clock::Timestamp;
-use crate::identity::{Principal, Statement};
+use crate::identity::{AirflowTeam, Principal, Statement};
 use crate::rejection::{Reason, Rejection};
 
 /// Signs Airflow tokens, and keeps each with its principal until half of its life is over.
@@ -27,7 +27,7 @@ pub struct Minter {
 struct Claims<'a> {
     sub: &'a str,
     role: &'a str,
-    teams: [&'a str; 0],
+    teams: &'a [AirflowTeam],
     aud: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     iss: Option<&'a str>,
@@ -76,7 +76,7 @@ impl Minter {
         let claims = Claims {
             sub: principal.username(),
             role: &role,
-            teams: [],
+            teams: principal.teams().unwrap_or_default(),
             aud: &self.audience,
             iss: self.issuer.as_deref(),
             iat: now.unix(),

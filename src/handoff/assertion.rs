@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::random_id;
 use super::signing::SigningKey;
 use crate::clock::Timestamp;
-use crate::identity::{AirflowRole, Principal};
+use crate::identity::{AirflowRole, AirflowTeam, Principal};
 use crate::rejection::{Reason, Rejection};
 
 /// Signs assertions.
@@ -30,6 +30,8 @@ struct Claims<'a> {
     iss: &'static str,
     sub: &'a str,
     roles: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    teams: Option<&'a [AirflowTeam]>,
     aud: &'a str,
     iat: u64,
     exp: u64,
@@ -70,6 +72,7 @@ impl Asserter {
             iss: ISSUER,
             sub: principal.username(),
             roles: principal.roles().iter().map(AirflowRole::name).collect(),
+            teams: principal.teams(),
             aud: &self.audience,
             iat: now.unix(),
             exp: now.after(self.lifetime).unix(),

@@ -4,4 +4,4 @@ pub mod principal;
 pub mod roles;
 
 pub use principal::{Directory, Identified, Mapping, Origin, Principal, Statement};
-pub use roles::{AirflowRole, Held, RoleMap};
+pub use roles::{AirflowRole, AirflowTeam, Held, RoleMap, TeamMap};

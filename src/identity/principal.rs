@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use http::HeaderValue;
 use moka::sync::Cache;
 
-use super::roles::{AirflowRole, Held, RoleMap, is_visible};
+use super::roles::{AirflowRole, AirflowTeam, Held, RoleMap, TeamMap, is_visible};
 use crate::clock::Timestamp;
 use crate::rejection::{Reason, Rejection};
 use crate::token::VerifiedClaims;
@@ -48,6 +48,7 @@ pub struct Principal {
     username: HeaderValue,
     roles: Vec<AirflowRole>,
     role_list: Option<HeaderValue>,
+    teams: Option<Vec<AirflowTeam>>,
     issued_by_airflow: bool,
     /// What is told to Airflow about this principal, ready to send: filled by the hand-off.
     pub(crate) statement: ArcSwapOption<Statement>,
@@ -93,6 +94,12 @@ impl Principal {
         &self.roles
     }
 
+    /// The Airflow teams after mapping, in the map's order; `None` where none are mapped at all.
+    #[must_use]
+    pub fn teams(&self) -> Option<&[AirflowTeam]> {
+        self.teams.as_deref()
+    }
+
     /// Whether Airflow issued the token, and so judges the rights itself.
     #[must_use]
     pub const fn issued_by_airflow(&self) -> bool {
@@ -105,6 +112,7 @@ impl Principal {
 pub struct Directory {
     mappings: Vec<Mapping>,
     held: Held,
+    teams: Option<TeamMap>,
     known: Cache<Key, Arc<Principal>, foldhash::fast::RandomState>,
 }
 
@@ -113,6 +121,7 @@ struct Key {
     issuer: usize,
     username: HeaderValue,
     roles: Option<HeaderValue>,
+    teams: Option<Vec<AirflowTeam>>,
 }
 
 /// A principal, and where it has no role, why.
@@ -129,17 +138,19 @@ impl Hash for Key {
         self.issuer.hash(state);
         self.username.as_bytes().hash(state);
         self.roles.as_ref().map(HeaderValue::as_bytes).hash(state);
+        self.teams.hash(state);
     }
 }
 
 impl Directory {
-    /// A directory with one mapping for each issuer, in the verifier's order.
+    /// A directory with one mapping for each issuer, in the verifier's order, and what their role
+    /// values say of teams.
     #[must_use]
-    pub fn new(mappings: Vec<Mapping>, held: Held) -> Self {
+    pub fn new(mappings: Vec<Mapping>, held: Held, teams: Option<TeamMap>) -> Self {
         let known = Cache::builder()
             .max_capacity(MOST_PRINCIPALS)
             .build_with_hasher(foldhash::fast::RandomState::default());
-        Self { mappings, held, known }
+        Self { mappings, held, teams, known }
     }
 
     /// The principal of verified claims.
@@ -152,50 +163,58 @@ impl Directory {
         } else {
             safe(&format!("{}{username}", mapping.username_prefix), "user name")?
         };
-        let (roles, without_role) = roles(mapping, claims, self.held)?;
+        let Rights { roles, teams, without_role } = self.rights(mapping, claims)?;
         let role_list = join(&roles)?;
-        let key = Key { issuer: token.issuer(), username, roles: role_list };
+        let key = Key { issuer: token.issuer(), username, roles: role_list, teams };
         let principal = self.known.get_with_by_ref(&key, || {
             Arc::new(Principal {
                 issuer: Arc::clone(&mapping.issuer),
                 username: key.username.clone(),
                 roles,
                 role_list: key.roles.clone(),
+                teams: key.teams.clone(),
                 issued_by_airflow: matches!(mapping.origin, Origin::Airflow),
                 statement: ArcSwapOption::empty(),
             })
         });
         Ok(Identified { principal, without_role })
     }
+
+    fn rights(&self, mapping: &Mapping, claims: &Claims<'_>) -> Result<Rights, Rejection> {
+        match &mapping.origin {
+            Origin::Airflow => {
+                let role = claims.text("role")?;
+                let safe = |role| AirflowRole::new(role).ok_or_else(|| unsafe_value("role", role));
+                let roles = role.map(safe).transpose()?.into_iter().collect();
+                Ok(Rights { roles, teams: None, without_role: None })
+            }
+            Origin::Mapped { pointer, roles } => {
+                let values = values(claims, pointer)?;
+                let roles = roles.resolve_held(&values, self.held);
+                let without_role = roles.is_empty().then(|| why_no_role(claims, pointer, &values));
+                let teams = self.teams.as_ref().map(|teams| teams.resolve(&values));
+                Ok(Rights { roles, teams, without_role })
+            }
+        }
+    }
 }
 
 /// Bounds memory, not correctness: a principal that was dropped is made again.
 const MOST_PRINCIPALS: u64 = 100_000;
 
-type Roles = (Vec<AirflowRole>, Option<String>);
+/// What a caller holds, and where that is no role, why.
+struct Rights {
+    roles: Vec<AirflowRole>,
+    teams: Option<Vec<AirflowTeam>>,
+    without_role: Option<String>,
+}
 
-fn roles(mapping: &Mapping, claims: &Claims<'_>, held: Held) -> Result<Roles, Rejection> {
-    match &mapping.origin {
-        Origin::Airflow => match claims.text("role")? {
-            None => Ok((Vec::new(), None)),
-            Some(role) => {
-                let unsafe_role = || unsafe_value("role", role);
-                Ok((vec![AirflowRole::new(role).ok_or_else(unsafe_role)?], None))
-            }
-        },
-        Origin::Mapped { pointer, roles } => {
-            let values = match claims.pointer(pointer) {
-                None => Vec::new(),
-                Some(found) => claims::strings(found).ok_or_else(|| {
-                    let what = format!("{pointer} should be a string or an array of strings");
-                    Rejection::found_that(Reason::ClaimInvalid, what)
-                })?,
-            };
-            let roles = roles.resolve_held(&values, held);
-            let why = roles.is_empty().then(|| why_no_role(claims, pointer, &values));
-            Ok((roles, why))
-        }
-    }
+fn values<'c>(claims: &'c Claims<'_>, pointer: &str) -> Result<Vec<&'c str>, Rejection> {
+    let Some(found) = claims.pointer(pointer) else { return Ok(Vec::new()) };
+    claims::strings(found).ok_or_else(|| {
+        let what = format!("{pointer} should be a string or an array of strings");
+        Rejection::found_that(Reason::ClaimInvalid, what)
+    })
 }
 
 fn why_no_role(claims: &Claims<'_>, pointer: &str, values: &[&str]) -> String {

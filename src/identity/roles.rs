@@ -1,6 +1,8 @@
-//! From the values of a token to Airflow's roles: by exact whole value, never by part.
+//! From the values of a token to Airflow's roles and teams: by exact whole value, never by part.
 
 use std::fmt;
+
+use serde::Serialize;
 
 /// The name of an Airflow role that can stand in a header: visible ASCII without a comma.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -33,6 +35,18 @@ impl fmt::Display for AirflowRole {
     }
 }
 
+/// The name of a team of Airflow's (`[core] multi_team`): visible ASCII.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct AirflowTeam(String);
+
+impl AirflowTeam {
+    /// Takes the name if it is safe to pass on.
+    #[must_use]
+    pub fn new(name: &str) -> Option<Self> {
+        is_visible(name).then(|| Self(name.to_owned()))
+    }
+}
+
 /// `SimpleAuthManagerRole` of airflow-core, lowest first.
 pub const SIMPLE: [&str; 4] = ["Viewer", "User", "Op", "Admin"];
 
@@ -49,36 +63,44 @@ pub enum Held {
     Highest,
 }
 
-/// Which token value gives which Airflow roles, in the order written.
+/// Which token value gives what of Airflow's, in the order written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoleMap(Vec<(String, Vec<AirflowRole>)>);
+pub struct ValueMap<T>(Vec<(String, Vec<T>)>);
 
-impl RoleMap {
+/// Which token value gives which Airflow roles.
+pub type RoleMap = ValueMap<AirflowRole>;
+
+/// Which token value gives which Airflow teams.
+pub type TeamMap = ValueMap<AirflowTeam>;
+
+impl<T: Clone + PartialEq> ValueMap<T> {
     /// A map of these rows.
     #[must_use]
-    pub const fn new(rows: Vec<(String, Vec<AirflowRole>)>) -> Self {
+    pub const fn new(rows: Vec<(String, Vec<T>)>) -> Self {
         Self(rows)
     }
 
+    /// What `values` give, in the map's order, each once.
+    #[must_use]
+    pub fn resolve(&self, values: &[&str]) -> Vec<T> {
+        let mut found: Vec<T> = Vec::new();
+        for (_, mapped) in self.0.iter().filter(|(value, _)| values.contains(&value.as_str())) {
+            for one in mapped {
+                if !found.contains(one) {
+                    found.push(one.clone());
+                }
+            }
+        }
+        found
+    }
+}
+
+impl RoleMap {
     /// The map used where an Entra entry has none: each of Airflow's own roles is itself.
     #[must_use]
     pub fn identity() -> Self {
         let row = |name: &&str| (String::from(*name), vec![AirflowRole(String::from(*name))]);
         Self(BUILT_IN.iter().map(row).collect())
-    }
-
-    /// The Airflow roles of `values`, in the map's order, each once.
-    #[must_use]
-    pub fn resolve(&self, values: &[&str]) -> Vec<AirflowRole> {
-        let mut roles: Vec<AirflowRole> = Vec::new();
-        for (_, mapped) in self.0.iter().filter(|(value, _)| values.contains(&value.as_str())) {
-            for role in mapped {
-                if !roles.contains(role) {
-                    roles.push(role.clone());
-                }
-            }
-        }
-        roles
     }
 
     /// Those of the Airflow roles of `values` that are held.
@@ -152,5 +174,13 @@ mod tests {
         for name in ["", "a b", "a,b", "a\nb", "a\0", "é"] {
             assert_eq!(AirflowRole::new(name), None, "{name:?}");
         }
+    }
+
+    #[test]
+    fn a_team_that_is_not_visible_ascii_is_none() {
+        for name in ["", "a b", "a\n", "\u{e9}quipe"] {
+            assert_eq!(AirflowTeam::new(name), None, "{name:?}");
+        }
+        assert!(AirflowTeam::new("team_a").is_some());
     }
 }

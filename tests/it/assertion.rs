@@ -88,6 +88,20 @@ fn the_path_in_an_assertion_is_the_one_that_airflow_receives() {
 }
 
 #[test]
+fn an_assertion_says_teams_where_they_are_mapped_and_nothing_of_them_elsewhere() {
+    let request = |role: &str| {
+        let token = v2_app().roles(&["Airflow.Op", role]).token();
+        Request::get("/api/v2/dags").bearer(&token)
+    };
+    let scene = Scene::with(with_assertion);
+    assert_eq!(assertion(&scene, &request("Team.A")).1.get("teams"), None);
+    let teams = json!({"Team.A": ["team_a"]});
+    let scene = Scene::with(|config| with_assertion(config).set("/roles/teams", teams));
+    assert_eq!(assertion(&scene, &request("Team.A")).1["teams"], json!(["team_a"]));
+    assert_eq!(assertion(&scene, &request("Team.B")).1["teams"], json!([]));
+}
+
+#[test]
 fn nobody_else_can_say_who_is_calling() {
     let scene = Scene::with(with_assertion);
     let token = v2_app().token();

@@ -248,6 +248,25 @@ fn what_is_not_yet_there_is_refused_by_name() {
 }
 
 #[test]
+fn a_map_of_teams_names_teams() {
+    let mut verdicts = Verdicts::default();
+    for (teams, words) in [
+        (json!({}), &["roles.teams"][..]),
+        (json!({"Team.A": []}), &["roles.teams.Team.A"]),
+        (json!({"Team.A": ["team_a", "team b"]}), &["roles.teams.Team.A", "team b"]),
+        (json!({"Team.A": [""]}), &["roles.teams.Team.A"]),
+        (json!({"Team.A": "team_a"}), &["roles.teams.Team.A", "a list"]),
+        (json!(["team_a"]), &["roles.teams"]),
+    ] {
+        let ended = refused(&sound().set("/roles/teams", teams.clone()));
+        for word in words {
+            let said = ended.stderr.contains(word);
+            verdicts.check(&teams.to_string(), said, (word, &ended.stderr));
+        }
+    }
+}
+
+#[test]
 fn a_file_that_is_no_yaml_is_refused() {
     let mut verdicts = Verdicts::default();
     for (label, text) in [

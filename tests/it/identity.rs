@@ -49,6 +49,27 @@ fn the_highest_of_several_roles_counts() {
 }
 
 #[test]
+fn teams_come_from_the_values_that_give_roles() {
+    let teams = json!({"Team.B": ["team_b"], "Airflow.Op": ["ops"], "Team.A": ["team_a", "ops"]});
+    let scene = Scene::with(|config| config.set("/roles/teams", teams));
+    let mut verdicts = Verdicts::default();
+    for (roles, expected) in [
+        (&["Airflow.User"][..], json!([])),
+        (&["Airflow.User", "Team.A"], json!(["team_a", "ops"])),
+        (&["Airflow.User", "Team.A", "Team.B"], json!(["team_b", "team_a", "ops"])),
+        (&["Airflow.Op", "Team.A"], json!(["ops", "team_a"])),
+        (&["Airflow.User", "team.a", "Team", "Team.A "], json!([])),
+    ] {
+        let token = v2_app().roles(roles).token();
+        let received = scene.forwarded(&Request::get("/api/v2/dags").bearer(&token));
+        let (_, claims) = open_hs512(received.bearer(), SECRET.as_bytes());
+        verdicts.check(&format!("{roles:?}"), claims["teams"] == expected, claims);
+    }
+    // A team is no role.
+    assert_refused(&scene.present(&v2_app().roles(&["Team.A"]).token()), 403, "role_missing");
+}
+
+#[test]
 fn a_roles_claim_may_be_one_string() {
     let scene = Scene::start();
     let token = v2_app().with("roles", "Airflow.User").token();

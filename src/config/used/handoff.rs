@@ -9,16 +9,13 @@ use jsonwebtoken::jwk::Jwk;
 use serde_json::Value;
 
 use super::super::written::{self, HandoffType};
-use super::Builder;
+use super::{Builder, Said};
 use crate::handoff::airflow_token::Minter;
 use crate::handoff::assertion::Asserter;
 use crate::handoff::signing::{Ambiguous, Published, SigningKey, public_entry};
 use crate::handoff::{Cookies, Handoff, IdentityHeaders};
 use crate::identity::Held;
 use crate::sanitize::{fold, is_forwarding, is_hop_by_hop};
-
-/// What is wrong has been added to the findings.
-struct Said;
 
 impl Builder<'_, '_, '_> {
     /// The hand-off, and the key set that others verify it by; `prefix` is the path of

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::written::{self, Issuer, RoleMap as WrittenRoles};
-use super::{Builder, KeySource};
+use super::super::written::{self, Issuer};
+use super::{Builder, KeySource, Said};
+use crate::identity::roles::ValueMap;
 use crate::identity::roles::{SIMPLE, is_visible};
-use crate::identity::{AirflowRole, Held, Mapping, RoleMap};
+use crate::identity::{AirflowRole, AirflowTeam, Held, Mapping, RoleMap, TeamMap};
 use crate::jwks::fetch::{Source, Url, is_loopback};
 use crate::jwks::{KeySet, KeyStore, Schedule};
 use crate::token::{self, Contested, Verifier};
@@ -134,19 +135,45 @@ impl Builder<'_, '_, '_> {
     }
 
     /// A map to roles that Airflow's auth manager can be told of.
-    pub(super) fn role_map(&mut self, key: &str, written: &WrittenRoles) -> Option<RoleMap> {
-        self.not_empty(key, written.0.len(), "token values with their Airflow roles");
+    pub(super) fn role_map(&mut self, key: &str, written: &written::ValueMap) -> Option<RoleMap> {
+        self.value_map(key, written, "role", Self::role)
+    }
+
+    /// The map to teams, if there is one.
+    pub(super) fn teams(&mut self) -> Result<Option<TeamMap>, Said> {
+        let Some(written) = &self.written.roles.teams else { return Ok(None) };
+        self.value_map("roles.teams", written, "team", Self::team).map(Some).ok_or(Said)
+    }
+
+    fn value_map<T: Clone + PartialEq>(
+        &mut self,
+        key: &str,
+        written: &written::ValueMap,
+        what: &str,
+        read: fn(&mut Self, &str, &str) -> Option<T>,
+    ) -> Option<ValueMap<T>> {
+        let expected = format!("token values with their Airflow {what}s");
+        self.not_empty(key, written.0.len(), &expected);
         let mut rows = Vec::new();
         let mut whole = true;
         for (value, names) in &written.0 {
             self.not_empty(key, value.len(), "a token value before each colon");
             let key = format!("{key}.{value}");
-            self.not_empty(&key, names.len(), "at least one Airflow role");
-            let roles: Vec<_> = names.iter().filter_map(|name| self.role(&key, name)).collect();
-            whole &= roles.len() == names.len();
-            rows.push((value.clone(), roles));
+            self.not_empty(&key, names.len(), &format!("at least one Airflow {what}"));
+            let read: Vec<_> = names.iter().filter_map(|name| read(self, &key, name)).collect();
+            whole &= read.len() == names.len();
+            rows.push((value.clone(), read));
         }
-        whole.then(|| RoleMap::new(rows))
+        whole.then(|| ValueMap::new(rows))
+    }
+
+    fn team(&mut self, key: &str, name: &str) -> Option<AirflowTeam> {
+        let team = AirflowTeam::new(name);
+        if team.is_none() {
+            let expected = "a team's name: visible ASCII without spaces";
+            self.findings.add(key, format!("{name:?}"), expected, None);
+        }
+        team
     }
 
     fn role(&mut self, key: &str, name: &str) -> Option<AirflowRole> {

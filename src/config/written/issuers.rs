@@ -61,7 +61,7 @@ pub struct Entra {
     pub roles_claim: String,
     /// A role map for this entry alone.
     #[serde(default)]
-    pub roles: Option<RoleMap>,
+    pub roles: Option<ValueMap>,
     /// Further certificate authorities for fetching keys, PEM.
     #[serde(default)]
     pub ca_file: Option<String>,
@@ -129,7 +129,7 @@ pub struct Oidc {
     #[serde(default = "roles_pointer")]
     pub roles_claim: String,
     /// Token value to Airflow roles.
-    pub roles: RoleMap,
+    pub roles: ValueMap,
     /// Claims that must have, or hold, one of these values; needed for issuers that serve everybody.
     #[serde(default)]
     pub required_claims: BTreeMap<String, Vec<String>>,
@@ -178,26 +178,28 @@ pub enum Version {
     V2,
 }
 
-/// From token values to Airflow roles.
+/// From token values to Airflow roles and teams.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Roles {
     /// Token value to Airflow roles; without it a value that is exactly Admin, Op, User, Viewer
     /// or Public maps to itself.
-    pub map: Option<RoleMap>,
+    pub map: Option<ValueMap>,
+    /// Token value to Airflow teams, for an Airflow with `[core] multi_team`.
+    pub teams: Option<ValueMap>,
 }
 
-/// Token value to Airflow roles, in the order written.
+/// Token value to names of Airflow's, in the order written.
 #[derive(Debug, JsonSchema)]
-pub struct RoleMap(
+pub struct ValueMap(
     #[schemars(with = "BTreeMap<String, Vec<String>>")] pub Vec<(String, Vec<String>)>,
 );
 
-impl<'de> Deserialize<'de> for RoleMap {
+impl<'de> Deserialize<'de> for ValueMap {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
         // serde_json keeps the order here (feature `preserve_order`).
         let map = serde_json::Map::deserialize(source)?;
-        let row = |(value, roles)| Ok((value, Vec::<String>::deserialize(roles)?));
+        let row = |(value, names)| Ok((value, Vec::<String>::deserialize(names)?));
         map.into_iter()
             .map(row)
             .collect::<Result<_, serde_json::Error>>()
