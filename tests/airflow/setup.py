@@ -66,6 +66,9 @@ SERVERS = {
     "3.1.8": Server(["apache-airflow==3.1.8"], "2026-03-12"),
     "3.2.2": Server(["apache-airflow==3.2.2"], "2026-05-30"),
     "3.3.2": Server(["apache-airflow==3.3.2"], "2026-09-18", usual=True, pythons=((3, 10), (3, 14))),
+    "3.3.2-fab": Server(["apache-airflow==3.3.2", "apache-airflow-providers-fab==3.10.2"], "2026-10-25", usual=True, auth_manager=FAB),
+    "3.2.2-fab": Server(["apache-airflow==3.2.2", "apache-airflow-providers-fab==3.6.4"], "2026-05-30", auth_manager=FAB),
+    "3.1.8": Server(["apache-airflow==3.1.8"], "2026-03-12"),
 }
 
 HERE = Path(__file__).resolve().parent
