@@ -175,7 +175,7 @@ mod tests {
             origin: Origin::Airflow,
         };
         let verifier = Verifier::new(vec![issuer], LEEWAY).unwrap();
-        Callers::new(verifier, Directory::new(vec![mapping], Held::Highest))
+        Callers::new(verifier, Directory::new(vec![mapping], Held::Highest, None))
     }
 
     /// Good from 100,000 to 200,000.

@@ -23,17 +23,17 @@ fn python_client(flight: &Flight, token: &str) -> Value {
 }
 
 /// airflowctl as somebody uses it, with a home of its own.
-struct Airflowctl {
+pub(crate) struct Airflowctl {
     home: TempDir,
     token: Option<String>,
 }
 
 impl Airflowctl {
-    fn new(token: Option<String>) -> Self {
+    pub(crate) fn new(token: Option<String>) -> Self {
         Self { home: tempfile::tempdir().unwrap(), token }
     }
 
-    fn run(&self, args: &[&str]) -> Output {
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
         let mut airflowctl = command(&program("clients", "airflowctl"), self.home.path());
         if let Some(token) = &self.token {
             airflowctl.env("AIRFLOW_CLI_TOKEN", token);
@@ -44,8 +44,14 @@ impl Airflowctl {
         airflowctl.args(args).output().unwrap()
     }
 
+    pub(crate) fn log_in(&self, flight: &Flight, user: &str, password: &str) -> Output {
+        let url = flight.url();
+        let who = ["--username", user, "--password", password];
+        self.run(&[&["auth", "login", "--api-url", &url], &who[..]].concat())
+    }
+
     /// The identifiers that `airflowctl dags list` prints.
-    fn dags(&self) -> Value {
+    pub(crate) fn dags(&self) -> Value {
         let listed = said(&self.run(&["dags", "list", "--output", "json"]));
         let start = listed.find('[').expect("a list");
         let dags: Vec<Value> = serde_json::from_str(&listed[start..]).unwrap();
@@ -93,11 +99,7 @@ fn airflowctl_works_with_an_entra_token() {
 fn airflowctl_logs_in_with_a_password() {
     let flight = Flight::start();
     let airflowctl = Airflowctl::new(None);
-    let login = |password: &str| {
-        let url = flight.url();
-        let who = ["--username", "viewer", "--password", password];
-        airflowctl.run(&[&["auth", "login", "--api-url", &url], &who[..]].concat())
-    };
+    let login = |password: &str| airflowctl.log_in(&flight, "viewer", password);
     assert!(!login("not the password").status.success());
     said(&login(&password("viewer")));
     assert_eq!(airflowctl.file("production.json")["api_url"], flight.url());

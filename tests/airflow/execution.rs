@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::flight::{Flight, assert_airflow_says, is_airflows, post, with_json};
-use crate::programs::{beside_the_tests, command, program, said};
+use crate::programs::{beside_the_tests, command, said};
 use crate::support::config::SECRET;
 use crate::support::entra::{now, v2_app};
 use crate::support::expect::assert_refused;
@@ -121,8 +121,12 @@ fn a_renewed_token_and_the_version_of_the_api_reach_the_worker() {
 
 #[test]
 fn airflows_own_worker_client_takes_a_task_from_start_to_success() {
-    let flight = Flight::start();
-    set_variable(&flight, "for the worker", "some value");
+    a_task_goes_from_start_to_success(&Flight::start());
+}
+
+/// Airflow's own worker client runs a task through airside; fails the test when it cannot.
+pub(crate) fn a_task_goes_from_start_to_success(flight: &Flight) {
+    set_variable(flight, "for the worker", "some value");
     let op = v2_app().token();
     let run = json!({"dag_run_id": "worked", "logical_date": null});
     let started = flight.ask(&post("/api/v2/dags/demo/dagRuns", &run).bearer(&op));
@@ -136,7 +140,7 @@ fn airflows_own_worker_client_takes_a_task_from_start_to_success() {
     let mut claims = task_claims(&task);
     claims["scope"] = json!("workload");
     let home = tempfile::tempdir().unwrap();
-    let worker = command(&program("servers/3.3.2", "python"), home.path())
+    let worker = command(&flight.airflow.program("python"), home.path())
         .arg(beside_the_tests("worker.py"))
         .args([&flight.url(), &signed(&claims)])
         .arg(flight.airflow.database())

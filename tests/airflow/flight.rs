@@ -1,4 +1,4 @@
-//! The usual scene: the issuer's keys, stock Airflow, and airside between it and the test.
+//! The usual scene: the issuer's keys, an Airflow, and airside between it and the test.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

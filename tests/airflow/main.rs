@@ -1,4 +1,4 @@
-//! Promises about real Airflow: stock 3.3.2 behind the real executable, over loopback sockets.
+//! Promises about real Airflow: releases of it behind the real executable, over loopback sockets.
 //!
 //! `make test-airflow` builds what is needed and runs these; without it they fail and say so.
 
@@ -19,6 +19,7 @@ mod compatibility;
 mod dev;
 mod execution;
 mod flight;
+mod manager;
 mod microsoft;
 mod programs;
 mod routes;

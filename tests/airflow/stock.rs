@@ -82,6 +82,11 @@ impl Recipe {
         self
     }
 
+    /// What it is called.
+    pub(crate) const fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// The version, which its server's name begins with.
     pub(crate) fn version(&self) -> &'static str {
         self.server.split('-').next().unwrap()
@@ -114,6 +119,7 @@ impl Recipe {
 /// The running Airflow.
 pub(crate) struct Airflow {
     pub(crate) address: SocketAddr,
+    server: &'static str,
     home: PathBuf,
     /// Ends Airflow when the pipe to its standard input closes, which the end of this process does.
     keeper: Child,
@@ -136,7 +142,17 @@ impl Airflow {
     }
 
     pub(crate) fn database(&self) -> PathBuf {
-        self.home.join("airflow.db")
+        self.file("airflow.db")
+    }
+
+    /// A file of its home.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.home.join(name)
+    }
+
+    /// A program of its release.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        program(&format!("servers/{}", self.server), name)
     }
 
     pub(crate) fn url(&self) -> String {
@@ -209,7 +225,7 @@ fn start_at(recipe: &Recipe, address: SocketAddr) -> Result<Airflow, String> {
         .args(recipe.command(address))
         .stdin(Stdio::piped());
     let keeper = keeper.spawn().unwrap();
-    answering(recipe, Airflow { address, home, keeper }, &log)
+    answering(recipe, Airflow { address, server: recipe.server, home, keeper }, &log)
 }
 
 /// A new home with the prepared database and the recipe's files.

@@ -107,7 +107,7 @@ pub(super) static SCENE: LazyLock<Scene> = LazyLock::new(|| {
     let verifier = verifier(&entra, &oidc);
     let callers = Callers::new(
         self::verifier(&entra, &oidc),
-        Directory::new(mappings().into(), Held::Highest),
+        Directory::new(mappings().into(), Held::Highest, None),
     );
     Scene { entra, oidc, stranger, verifier, callers }
 });

@@ -18,7 +18,7 @@ pub(super) fn recipes() -> Vec<Recipe> {
             .set("AIRSIDE_ASSERTION_ADOPT", "somebody-else, adopted")
     };
     let mut recipes = vec![recipe("manager-fab", "3.3.2-fab")];
-    if cfg!(feature = "every-airflow") {
+    if cfg!(feature = "airflow-releases") {
         recipes.push(recipe("manager-fab-3.2", "3.2.2-fab"));
     }
     recipes

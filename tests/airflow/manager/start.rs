@@ -105,7 +105,7 @@ fn what_is_wrong_with_the_settings_is_said_at_the_start() {
     assert_eq!(found.len(), cases.len());
 }
 
-#[cfg(feature = "every-airflow")]
+#[cfg(feature = "airflow-releases")]
 #[test]
 fn an_airflow_before_3_2_is_told_so() {
     for code in ["import airside_auth_manager", SERVE] {
