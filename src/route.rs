@@ -5,11 +5,13 @@
 //! take a path out of an open list, never into one.
 
 mod path;
+mod table;
 
 use http::Method;
 
 use crate::rejection::{Reason, Rejection};
 use path::Path;
+pub use table::{AIRFLOW_2, AIRFLOW_3, Table};
 
 /// What a path is for, as a label of logs and metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -107,6 +109,8 @@ impl Route {
 /// What decides about paths, from the configuration.
 #[derive(Clone, Debug)]
 pub struct Access {
+    /// What this version of Airflow has where.
+    pub airflow: &'static Table,
     /// The path of Airflow's `[api] base_url`; empty, or `/` and segments.
     pub base_path: String,
     /// Whether the browser's pages are Airflow's to judge, or closed.
@@ -163,13 +167,13 @@ impl Access {
         if let Some(route) = self.password(method, &path)? {
             return Ok(route);
         }
-        if DOCS.iter().any(|docs| path.is_under(docs)) {
+        if self.airflow.docs.iter().any(|docs| path.is_under(docs)) {
             return Ok(self.docs(method, &path));
         }
         if preflight && *method == Method::OPTIONS && self.preflight == Door::Open {
             return Ok(Route::Open(OpenRoute(Class::Preflight)));
         }
-        if self.ui == Ui::Airflow && is_shell(method, &path) {
+        if self.ui == Ui::Airflow && self.airflow.is_shell(method, &path) {
             return Ok(Route::Open(OpenRoute(Class::Shell)));
         }
         Ok(Route::Protected(ProtectedRoute(Class::Protected)))
@@ -177,21 +181,23 @@ impl Access {
 
     fn is_open(&self, method: &Method, path: &Path<'_>) -> bool {
         let public = self.public.iter().map(|(method, path)| (method, path.as_str()));
-        OPEN.iter().map(|path| (&Method::GET, *path)).chain(public).any(|(open, exact)| {
-            (method == open || (*method == Method::HEAD && *open == Method::GET))
-                && path.is_exactly(exact)
-        })
+        self.airflow.open.iter().map(|path| (&Method::GET, *path)).chain(public).any(
+            |(open, exact)| {
+                (method == open || (*method == Method::HEAD && *open == Method::GET))
+                    && path.is_exactly(exact)
+            },
+        )
     }
 
     /// Workers come with tokens of Airflow's own, so the path must open by its raw bytes too.
     fn execution(&self, path: &Path<'_>) -> Result<Option<Route>, Rejection> {
-        if !EXECUTION.iter().any(|root| path.is_under(root)) {
+        if !self.airflow.execution.iter().any(|root| path.is_under(root)) {
             return Ok(None);
         }
         match self.execution_api {
             Door::Closed => Err(Reason::AccessClosed.into()),
-            Door::Open if DOCS.iter().any(|docs| path.is_under(docs)) => Ok(None),
-            Door::Open if EXECUTION.iter().any(|root| path.is_plainly_below(root)) => {
+            Door::Open if self.airflow.docs.iter().any(|docs| path.is_under(docs)) => Ok(None),
+            Door::Open if self.airflow.execution.iter().any(|root| path.is_plainly_below(root)) => {
                 Ok(Some(Route::Untouched(UntouchedRoute(()))))
             }
             Door::Open => Ok(Some(Route::Protected(ProtectedRoute(Class::Execution)))),
@@ -199,12 +205,13 @@ impl Access {
     }
 
     fn password(&self, method: &Method, path: &Path<'_>) -> Result<Option<Route>, Rejection> {
-        if *method != Method::POST || !PASSWORD.iter().any(|door| path.reads_as(door)) {
+        if *method != Method::POST || !self.airflow.passwords.iter().any(|door| path.reads_as(door))
+        {
             return Ok(None);
         }
         match self.password_login {
             Door::Closed => Err(Reason::AccessClosed.into()),
-            Door::Open if PASSWORD.iter().any(|door| path.is_exactly(door)) => {
+            Door::Open if self.airflow.passwords.iter().any(|door| path.is_exactly(door)) => {
                 Ok(Some(Route::Open(OpenRoute(Class::Password))))
             }
             Door::Open => Ok(Some(Route::Protected(ProtectedRoute(Class::Password)))),
@@ -212,57 +219,13 @@ impl Access {
     }
 
     fn docs(&self, method: &Method, path: &Path<'_>) -> Route {
-        let plain = DOCS.iter().any(|docs| path.begins_plainly_with(docs));
+        let plain = self.airflow.docs.iter().any(|docs| path.begins_plainly_with(docs));
         if self.docs == Door::Open && is_reading(method) && plain {
             Route::Open(OpenRoute(Class::Docs))
         } else {
             Route::Protected(ProtectedRoute(Class::Docs))
         }
     }
-}
-
-/// Airflow 3's endpoints without a credential that are no pages
-/// (airflow-core, `api_fastapi/core_api/routes/public`).
-const OPEN: [&str; 2] = ["/api/v2/monitor/health", "/api/v2/version"];
-/// The APIs of workers: `api_fastapi/execution_api` and the edge provider.
-const EXECUTION: [&str; 2] = ["/execution", "/edge_worker"];
-const PASSWORD: [&str; 3] = ["/auth/token", "/auth/token/cli", "/auth/login/"];
-const DOCS: [&str; 10] = [
-    "/docs",
-    "/redoc",
-    "/openapi.json",
-    "/auth/docs",
-    "/auth/redoc",
-    "/auth/openapi.json",
-    "/execution/docs",
-    "/execution/redoc",
-    "/execution/openapi.json",
-    "/execution/changelog",
-];
-/// What a GET may not be under, to be a page of the shell.
-const NOT_SHELL: [&str; 10] = [
-    "/api",
-    "/ui",
-    "/execution",
-    "/edge_worker",
-    "/docs",
-    "/redoc",
-    "/openapi.json",
-    "/auth/fab",
-    "/auth/token",
-    "/airside",
-];
-/// Where a browser's session begins and ends.
-const SESSION: [&str; 2] = ["/api/v2/auth/login", "/api/v2/auth/logout"];
-/// Where an identity provider sends the browser back to (`Flask-AppBuilder`).
-const OAUTH_RETURN: &str = "/auth/oauth-authorized";
-
-fn is_shell(method: &Method, path: &Path<'_>) -> bool {
-    let page = is_reading(method) && !NOT_SHELL.iter().any(|root| path.is_under(root));
-    let session = is_reading(method) && SESSION.iter().any(|exact| path.is_exactly(exact));
-    let returning = matches!(*method, Method::GET | Method::HEAD | Method::POST)
-        && path.is_plainly_below(OAUTH_RETURN);
-    page || session || returning
 }
 
 fn is_reading(method: &Method) -> bool {
@@ -273,10 +236,12 @@ fn is_reading(method: &Method) -> bool {
 mod tests {
     use proptest::prelude::*;
 
+    use super::table::Pages;
     use super::*;
 
     fn access() -> Access {
         Access {
+            airflow: &AIRFLOW_3,
             base_path: String::new(),
             ui: Ui::Airflow,
             password_login: Door::Open,
@@ -351,6 +316,66 @@ mod tests {
                 ("TRACE /api/v2/version", "method_refused"),
             ],
         );
+    }
+
+    #[test]
+    fn airflow_2_has_its_own_rules() {
+        check(
+            &Access { airflow: &AIRFLOW_2, ..access() },
+            &[
+                ("GET /health", "open"),
+                ("HEAD /api/v1/health", "open"),
+                ("GET /api/v1/version", "open"),
+                ("GET /api/v1/version/", "protected"),
+                ("GET /api/v2/version", "protected"),
+                ("GET /open", "open"),
+                ("POST /login/", "password"),
+                ("POST /login", "protected"),
+                ("POST /auth/token", "protected"),
+                ("GET /", "shell"),
+                ("HEAD /", "shell"),
+                ("POST /", "protected"),
+                ("GET /home", "shell"),
+                ("GET /login/", "shell"),
+                ("GET /login/azure", "shell"),
+                ("GET /oauth-authorized/azure", "shell"),
+                ("GET /oauth-authorized", "protected"),
+                ("GET /auth/oauth-authorized/azure", "protected"),
+                ("GET /static/dist/main.js", "shell"),
+                ("GET /dags/demo/grid", "shell"),
+                ("POST /dags/demo/trigger", "protected"),
+                ("GET /variable/list/", "shell"),
+                ("POST /logout/", "protected"),
+                ("GET /object/grid_data", "protected"),
+                ("GET /get_logs_with_metadata", "protected"),
+                ("GET /dagmodel/autocomplete", "protected"),
+                ("GET /plugin-of-ours/", "protected"),
+                ("GET /api/v1/dags", "protected"),
+                ("GET /api/v1/ui/", "protected"),
+                ("GET /redoc", "protected"),
+                ("GET /auth/fab/v1/roles", "protected"),
+                ("GET /internal_api/v1/rpcapi", "protected"),
+                ("POST /execution/x", "protected"),
+                ("POST /edge_worker/v1/rpcapi", "untouched"),
+                ("GET /%68ome", "protected"),
+                ("GET /home%2F..", "path_ambiguous"),
+                ("GET /dags%2Fdemo", "protected"),
+                ("GET /airside/token", "not_found"),
+            ],
+        );
+        let based = Access { airflow: &AIRFLOW_2, base_path: "/log".into(), ..access() };
+        check(
+            &based,
+            &[
+                ("GET /log", "shell"),
+                ("GET /log/", "shell"),
+                ("GET /log/home", "shell"),
+                ("GET /log/api/v1/dags", "protected"),
+                ("GET /log/health", "open"),
+            ],
+        );
+        let open = Access { airflow: &AIRFLOW_2, docs: Door::Open, ..access() };
+        check(&open, &[("GET /api/v1/ui/", "docs"), ("GET /api/v1/uix", "protected")]);
     }
 
     #[test]
@@ -446,10 +471,34 @@ mod tests {
         path.bytes().zip(choices).map(spell).collect()
     }
 
+    /// Everything that one of the tables names.
+    fn listed() -> Vec<String> {
+        let mut listed = Vec::new();
+        for table in [&AIRFLOW_3, &AIRFLOW_2] {
+            let paths = [table.open, table.execution, table.passwords, table.docs].concat();
+            listed.extend(paths.into_iter().map(str::to_owned));
+            listed.push(table.oauth_return.to_owned());
+            listed.extend(match table.pages {
+                Pages::AllBut { roots, session } => [roots, session]
+                    .concat()
+                    .iter()
+                    .map(|path| (*path).to_owned())
+                    .collect::<Vec<_>>(),
+                Pages::Beginning(segments) => {
+                    segments.iter().map(|first| format!("/{first}")).collect()
+                }
+            });
+        }
+        listed
+    }
+
     fn paths() -> impl Strategy<Value = String> {
-        let listed: Vec<&str> =
-            [&OPEN[..], &EXECUTION, &PASSWORD, &DOCS, &NOT_SHELL, &SESSION].concat();
-        let start = prop_oneof![Just(""), prop::sample::select(listed), Just("/af"), Just("/open")];
+        let start = prop_oneof![
+            Just(String::new()),
+            prop::sample::select(listed()),
+            Just("/af".into()),
+            Just("/open".into())
+        ];
         let rest = "(/[a-z0-9._;=-]{0,6}){0,3}";
         let whole = (prop::bool::ANY, start, rest).prop_map(|(based, start, rest)| {
             format!("{}{start}{rest}", if based { "/af" } else { "" })
@@ -469,10 +518,11 @@ mod tests {
             chosen in prop::collection::vec(any::<bool>(), 0..60),
             method in prop::sample::select(&[Method::GET, Method::POST, Method::PATCH][..]),
             doors in any::<(bool, bool)>(),
+            airflow in prop_oneof![Just(&AIRFLOW_3), Just(&AIRFLOW_2)],
         ) {
             let door = |open| if open { Door::Open } else { Door::Closed };
             let (execution_api, docs) = (door(doors.0), door(doors.1));
-            let access = Access { base_path: "/af".into(), execution_api, docs, ..access() };
+            let access = Access { airflow, base_path: "/af".into(), execution_api, docs, ..access() };
             let plain = access.route(&method, &path, false);
             let encoded = encoded(&path, &chosen);
             if !is_open(&plain) {

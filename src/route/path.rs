@@ -62,6 +62,14 @@ impl<'p> Path<'p> {
         below(self.raw) || self.raw_inner.is_some_and(below)
     }
 
+    /// Whether the first segment of the raw bytes is one of these; the empty one stands for the
+    /// root: for opening.
+    pub(super) fn begins_plainly_with_one_of(&self, segments: &[&str]) -> bool {
+        let path = self.raw_inner.unwrap_or(self.raw);
+        let first = path.trim_start_matches('/').split('/').next();
+        first.is_some_and(|segment| segments.contains(&segment))
+    }
+
     /// Whether the decoded bytes are `root` or below it: for closing.
     pub(super) fn is_under(&self, root: &str) -> bool {
         self.decoded_forms().any(|path| {

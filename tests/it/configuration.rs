@@ -193,7 +193,12 @@ fn combinations_that_cannot_work_are_refused() {
         config.set("/issuers", json!([entra_entry(), other]))
     };
     for (label, config, words) in [
-        ("airflow_token with Airflow 2", sound().set("/upstream/airflow", 2), &["airflow"][..]),
+        (
+            "airflow_token with Airflow 2",
+            sound().set("/upstream/airflow", 2),
+            &["handoff.type", "headers", "config/airflow2/airside_auth_backend.py"][..],
+        ),
+        ("another version", sound().set("/upstream/airflow", 1), &["upstream.airflow", "2 to 3"]),
         ("simple with Public", sound().set("/roles/map/X", json!(["Public"])), &["Public"]),
         (
             "simple with a custom role",
@@ -233,8 +238,6 @@ fn what_is_not_yet_there_is_refused_by_name() {
         ("/handoff/auth_manager", json!("fab"), "fab"),
         ("/access/ui", json!("login"), "login"),
         ("/access/execution_api", json!("verify"), "verify"),
-        ("/access/delegate", json!({"basic": true}), "basic"),
-        ("/access/delegate", json!({"negotiate": true}), "negotiate"),
         ("/admin/status", json!("open"), "status"),
         ("/upstream/urls", json!(["http://127.0.0.1:1"]), "urls"),
         ("/upstream/ca_file", json!("/x"), "ca_file"),

@@ -6,7 +6,7 @@ use super::super::lint::network;
 use super::super::written;
 use super::Builder;
 use crate::handoff::IdentityHeaders;
-use crate::route::{Access, Door, Ui};
+use crate::route::{AIRFLOW_2, AIRFLOW_3, Access, Door, Ui};
 use crate::sanitize::Sanitizer;
 
 impl Builder<'_, '_, '_> {
@@ -41,6 +41,10 @@ impl Builder<'_, '_, '_> {
             (None, written::Ui::Closed) => Door::Closed,
         };
         Some(Access {
+            airflow: match self.written.upstream.as_ref()?.airflow {
+                2 => &AIRFLOW_2,
+                _ => &AIRFLOW_3,
+            },
             base_path: base_path?,
             ui,
             password_login,

@@ -22,6 +22,7 @@ impl Builder<'_, '_, '_> {
     /// `upstream.url`.
     pub(super) fn handoff(&mut self, prefix: &str) -> Option<(Handoff, Published)> {
         let written = self.written.handoff.as_ref()?;
+        self.form_fits(written.form);
         let token_key = self.token_key(written);
         let assertion = self.assertion(written.assertion.as_ref(), prefix);
         let headers = self.identity_headers(&written.headers);
@@ -37,6 +38,16 @@ impl Builder<'_, '_, '_> {
             written::Ui::Closed => Cookies::Remove,
         };
         Some((Handoff { minter, asserter: assertion, headers, cookies }, published))
+    }
+
+    /// Airflow 2 has no path for a token to its API (`api_connexion/security.py`).
+    fn form_fits(&mut self, form: HandoffType) {
+        let airflow = self.written.upstream.as_ref().map(|upstream| upstream.airflow);
+        if let (HandoffType::AirflowToken, Some(2)) = (form, airflow) {
+            let hint = "Airflow 2 takes no tokens: write `type: headers` with `assertion`, and give Airflow config/airflow2/airside_auth_backend.py";
+            let expected = "headers with upstream.airflow 2";
+            self.findings.add("handoff.type", "airflow_token", expected, Some(hint));
+        }
     }
 
     /// Which of a caller's roles Airflow can be told.

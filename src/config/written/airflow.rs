@@ -13,7 +13,7 @@ pub struct Upstream {
     pub url: WebAddress,
     /// The major version: which route table applies.
     #[serde(default = "airflow_version")]
-    #[schemars(range(min = 3, max = 3))]
+    #[schemars(range(min = 2, max = 3))]
     pub airflow: u8,
     /// The path of Airflow's `[api] base_url`, if any.
     #[serde(default)]
