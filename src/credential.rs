@@ -1,5 +1,8 @@
 //! The caller's credential, before anything in it is believed: exactly one, well formed,
 //! unprintable.
+//!
+//! What is not a bearer token is refused, unless its scheme is one that Airflow's own backends are
+//! to judge.
 
 use std::fmt;
 
@@ -32,9 +35,53 @@ impl fmt::Debug for BearerToken {
     }
 }
 
-/// The bearer token of the request: `None` without an Authorization header, an error for every
-/// other one than a single well-formed `Bearer`.
-pub fn bearer(headers: &HeaderMap, largest: usize) -> Result<Option<BearerToken>, Rejection> {
+/// What an Authorization header brings.
+#[derive(Clone, Debug)]
+pub enum Credential {
+    /// A token, which is judged here.
+    Bearer(BearerToken),
+    /// Something that Airflow's own backends judge. It stays in its header.
+    Delegated,
+}
+
+/// The schemes that Airflow's own backends judge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delegates {
+    /// `Basic` (RFC 7617).
+    pub basic: bool,
+    /// `Negotiate` (RFC 4559).
+    pub negotiate: bool,
+}
+
+impl Delegates {
+    /// What a 401 offers beside `Bearer`; the one that sends no password first.
+    #[must_use]
+    pub const fn challenges(self) -> &'static [&'static str] {
+        match (self.negotiate, self.basic) {
+            (true, true) => &[NEGOTIATE_CHALLENGE, BASIC_CHALLENGE],
+            (true, false) => &[NEGOTIATE_CHALLENGE],
+            (false, true) => &[BASIC_CHALLENGE],
+            (false, false) => &[],
+        }
+    }
+
+    fn include(self, scheme: &[u8]) -> bool {
+        (self.basic && scheme.eq_ignore_ascii_case(b"basic"))
+            || (self.negotiate && scheme.eq_ignore_ascii_case(b"negotiate"))
+    }
+}
+
+const NEGOTIATE_CHALLENGE: &str = "Negotiate";
+const BASIC_CHALLENGE: &str = "Basic realm=\"airflow\"";
+
+/// The credential of the request: `None` without an Authorization header, an error for every other
+/// one than a single well-formed one of a scheme that counts here. Tokens have at most `largest`
+/// bytes.
+pub fn read(
+    headers: &HeaderMap,
+    largest: usize,
+    delegates: Delegates,
+) -> Result<Option<Credential>, Rejection> {
     let mut fields = headers.get_all(AUTHORIZATION).iter();
     let Some(header) = fields.next() else {
         return Ok(None);
@@ -49,17 +96,22 @@ pub fn bearer(headers: &HeaderMap, largest: usize) -> Result<Option<BearerToken>
     if scheme.is_empty() || !scheme.iter().copied().all(is_scheme_char) {
         return Err(Reason::CredentialMalformed.into());
     }
-    if !scheme.eq_ignore_ascii_case(b"bearer") {
+    let delegated = delegates.include(scheme);
+    if !delegated && !scheme.eq_ignore_ascii_case(b"bearer") {
         return Err(Rejection::found_that(Reason::SchemeUnsupported, known_scheme(scheme)));
     }
     if token.is_empty() || !is_token68(token) {
         return Err(Reason::CredentialMalformed.into());
     }
+    if delegated {
+        return Ok(Some(Credential::Delegated));
+    }
     if token.len() > largest {
         let found = format!("{} bytes, at most {largest} are allowed", token.len());
         return Err(Rejection::found_that(Reason::TokenTooLarge, found));
     }
-    Ok(Some(BearerToken { header: header.clone(), start: value.len() - token.len() }))
+    let start = value.len() - token.len();
+    Ok(Some(Credential::Bearer(BearerToken { header: header.clone(), start })))
 }
 
 /// Whether the browser brings a session of Airflow's: `_token` is the API's cookie (Airflow 3,
@@ -109,13 +161,23 @@ mod tests {
 
     use super::*;
 
-    fn read(values: &[&[u8]]) -> Result<Option<String>, Reason> {
+    const NONE: Delegates = Delegates { basic: false, negotiate: false };
+    const BOTH: Delegates = Delegates { basic: true, negotiate: true };
+
+    fn credential(values: &[&[u8]], delegates: Delegates) -> Result<Option<Credential>, Reason> {
         let mut headers = HeaderMap::new();
         for value in values {
             headers.append(AUTHORIZATION, HeaderValue::from_bytes(value).unwrap());
         }
-        let token = bearer(&headers, 16).map_err(|rejection| rejection.reason())?;
-        Ok(token.map(|token| token.expose().to_owned()))
+        super::read(&headers, 16, delegates).map_err(|rejection| rejection.reason())
+    }
+
+    /// The bearer token, with no scheme delegated.
+    fn read(values: &[&[u8]]) -> Result<Option<String>, Reason> {
+        Ok(credential(values, NONE)?.map(|credential| match credential {
+            Credential::Bearer(token) => token.expose().to_owned(),
+            Credential::Delegated => panic!("no scheme is delegated"),
+        }))
     }
 
     #[test]
@@ -145,6 +207,34 @@ mod tests {
     }
 
     #[test]
+    fn a_delegated_scheme_counts_where_it_is_well_formed() {
+        let basic = Delegates { basic: true, ..NONE };
+        let negotiate = Delegates { negotiate: true, ..NONE };
+        for (value, delegates, expected) in [
+            (&b"Basic YTpi"[..], basic, Ok(())),
+            (b"bAsIc YTpi", BOTH, Ok(())),
+            (b"Basic YTpi", negotiate, Err(Reason::SchemeUnsupported)),
+            (b"Negotiate YIIC", basic, Err(Reason::SchemeUnsupported)),
+            (b"Negotiate YIIC==", negotiate, Ok(())),
+            // Tickets are long, and the limit is that of tokens.
+            (b"Negotiate YIICaaaaaaaaaaaaaaaaaaaaaa", negotiate, Ok(())),
+            (b"Basic", basic, Err(Reason::CredentialMalformed)),
+            (b"Basic ", basic, Err(Reason::CredentialMalformed)),
+            (b"Basic YTpi, Bearer a.b.c", BOTH, Err(Reason::CredentialMalformed)),
+            (b"Digest YTpi", BOTH, Err(Reason::SchemeUnsupported)),
+        ] {
+            let label = String::from_utf8_lossy(value);
+            match credential(&[value], delegates) {
+                Ok(Some(Credential::Delegated)) => assert_eq!(expected, Ok(()), "{label}"),
+                Ok(other) => panic!("{label}: {other:?}"),
+                Err(reason) => assert_eq!(expected, Err(reason), "{label}"),
+            }
+        }
+        let two = credential(&[b"Basic YTpi", b"Bearer a"], BOTH);
+        assert_eq!(two.unwrap_err(), Reason::CredentialAmbiguous);
+    }
+
+    #[test]
     fn two_authorization_headers_are_ambiguous_in_any_order() {
         for values in
             [[&b"Bearer a"[..], b"Bearer b"], [b"Basic a", b"Bearer b"], [b"Bearer a", b""]]
@@ -157,7 +247,7 @@ mod tests {
     fn a_token_does_not_print() {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer s3cret"));
-        let token = bearer(&headers, 16).unwrap().unwrap();
+        let token = super::read(&headers, 16, NONE).unwrap().unwrap();
         assert!(!format!("{token:?}").contains("s3cret"));
     }
 

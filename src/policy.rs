@@ -28,13 +28,26 @@ impl<B> Granted<B> {
 
 /// A request whose credential is for Airflow to judge.
 #[derive(Debug)]
-pub struct Delegated<B = Incoming>(Inbound<B>);
+pub struct Delegated<B = Incoming> {
+    request: Inbound<B>,
+    carrier: Carrier,
+}
+
+/// What brings a credential that is for Airflow to judge. A browser adds either by itself, whoever
+/// made it send the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// The cookie of a session.
+    Cookie,
+    /// The Authorization header: Basic or Negotiate.
+    Authorization,
+}
 
 impl<B> Delegated<B> {
-    /// The request, for the hand-off.
+    /// The request and what brings its credential, for the hand-off.
     #[must_use]
-    pub fn into_inner(self) -> Inbound<B> {
-        self.0
+    pub fn into_parts(self) -> (Inbound<B>, Carrier) {
+        (self.request, self.carrier)
     }
 }
 
@@ -60,17 +73,18 @@ pub fn admit<B>(request: &Inbound<B>, route: &OpenRoute) -> Result<(), Rejection
     if logs_in && is_cross_site(&head.headers) { Err(Reason::CrossSite.into()) } else { Ok(()) }
 }
 
-/// Lets a browser's session through to Airflow, unless another site is behind an unsafe request:
-/// Airflow's API has no CSRF token, only `SameSite=Lax`.
+/// Lets a credential through that Airflow judges, unless another site is behind an unsafe request:
+/// Airflow's API has no CSRF token, only `SameSite=Lax`, and nothing at all for Authorization.
 pub fn delegate<B>(
     request: Inbound<B>,
     _route: &ProtectedRoute,
+    carrier: Carrier,
 ) -> Result<Delegated<B>, Rejection> {
     let head = request.head();
     if !is_safe(&head.method) && is_cross_site(&head.headers) {
         return Err(Reason::CrossSite.into());
     }
-    Ok(Delegated(request))
+    Ok(Delegated { request, carrier })
 }
 
 /// RFC 9110, section 9.2.1.

@@ -12,10 +12,10 @@ use hyper::body::Incoming;
 use crate::answer::Answer;
 use crate::caller::{Authenticated, Callers};
 use crate::clock::{self, Timestamp};
-use crate::credential;
+use crate::credential::{self, BearerToken, Credential, Delegates};
 use crate::downstream::head::Turn;
 use crate::handoff::{Handoff, UpstreamRequest};
-use crate::policy;
+use crate::policy::{self, Carrier};
 use crate::rejection::{Reason, Rejection};
 use crate::route::{Access, ProtectedRoute, Route};
 use crate::sanitize::{Inbound, Peer, Sanitizer};
@@ -35,6 +35,8 @@ pub struct Gate {
     pub handoff: Handoff,
     /// Whether a browser's session may take the place of a token.
     pub sessions: bool,
+    /// Which schemes beside `Bearer` are Airflow's to judge.
+    pub delegates: Delegates,
     /// The largest token that is looked at, in bytes.
     pub token_bytes: usize,
     /// How many requests all cores serve at once.
@@ -73,7 +75,7 @@ pub async fn serve(
         Err(rejection) => {
             exchange.refused(&rejection);
             let id = exchange.request_id().to_str().unwrap_or_default();
-            rejection.answer(id).map(Answer::own)
+            rejection.answer(id, core.gate.delegates.challenges()).map(Answer::own)
         }
     };
     response.headers_mut().insert(X_REQUEST_ID, exchange.request_id().clone());
@@ -106,7 +108,7 @@ async fn walk(
 }
 
 impl Gate {
-    /// Extract, verify, identify, decide, hand off.
+    /// A bearer token is judged here and nowhere else; other credentials are Airflow's to judge.
     async fn authenticate(
         &self,
         request: Inbound,
@@ -115,14 +117,32 @@ impl Gate {
         now: Timestamp,
     ) -> Result<UpstreamRequest, Rejection> {
         let headers = &request.head().headers;
-        let Some(token) = credential::bearer(headers, self.token_bytes)? else {
-            if self.sessions && credential::has_session_cookie(headers) {
-                return Ok(self.handoff.delegated(policy::delegate(request, route)?));
+        let carrier = match self.credential(headers)? {
+            Some(Credential::Bearer(token)) => {
+                return self.verify(request, route, &token, exchange, now).await;
             }
-            return Err(Reason::CredentialMissing.into());
+            Some(Credential::Delegated) => Carrier::Authorization,
+            None if self.sessions && credential::has_session_cookie(headers) => Carrier::Cookie,
+            None => return Err(Reason::CredentialMissing.into()),
         };
+        Ok(self.handoff.delegated(policy::delegate(request, route, carrier)?))
+    }
+
+    fn credential(&self, headers: &HeaderMap) -> Result<Option<Credential>, Rejection> {
+        credential::read(headers, self.token_bytes, self.delegates)
+    }
+
+    /// Verify, identify, decide, hand off.
+    async fn verify(
+        &self,
+        request: Inbound,
+        route: &ProtectedRoute,
+        token: &BearerToken,
+        exchange: &mut Exchange,
+        now: Timestamp,
+    ) -> Result<UpstreamRequest, Rejection> {
         let begun = Instant::now();
-        let caller = self.callers.recognise(&token, now).await;
+        let caller = self.callers.recognise(token, now).await;
         exchange.verified(begun);
         let caller = caller?;
         exchange.identified(caller.principal());
@@ -136,10 +156,12 @@ impl Gate {
         request: &Inbound,
         now: Timestamp,
     ) -> Result<Option<Authenticated>, Rejection> {
-        match credential::bearer(&request.head().headers, self.token_bytes) {
-            Ok(Some(token)) => Ok(self.callers.recognise_airflows(&token, now).await),
+        match self.credential(&request.head().headers) {
+            Ok(Some(Credential::Bearer(token))) => {
+                Ok(self.callers.recognise_airflows(&token, now).await)
+            }
             Err(rejection) if rejection.reason() == Reason::CredentialAmbiguous => Err(rejection),
-            Ok(None) | Err(_) => Ok(None),
+            Ok(Some(Credential::Delegated) | None) | Err(_) => Ok(None),
         }
     }
 }

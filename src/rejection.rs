@@ -160,7 +160,7 @@ impl Reason {
             Self::ClientNotAllowed => (NO, "client_not_allowed", "The token is valid but was issued to a client application that is not allowed here."),
             Self::IdentityUnsafe => (NO, "identity_unsafe", "The token is valid but its user name or a role is empty or has characters that cannot be passed on."),
             Self::AccessClosed => (NO, "access_closed", "This path is closed here by configuration."),
-            Self::CrossSite => (NO, "cross_site", "A request that changes something was sent from another site with the session of this browser."),
+            Self::CrossSite => (NO, "cross_site", "A request that changes something was sent from another site with a credential that the browser adds by itself."),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is nothing at this path."),
             Self::MethodRefused => (StatusCode::METHOD_NOT_ALLOWED, "method_refused", "CONNECT and TRACE are not served here."),
             Self::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The request body stopped on its way."),
@@ -202,9 +202,10 @@ impl Rejection {
         Self { reason, found: Some(found.into()) }
     }
 
-    /// The answer: a problem document with its challenge.
+    /// The answer: a problem document with its challenge, and where a credential is asked for also
+    /// the challenges of `others`.
     #[must_use]
-    pub fn answer(&self, request_id: &str) -> Response<Bytes> {
+    pub fn answer(&self, request_id: &str, others: &[&'static str]) -> Response<Bytes> {
         let status = self.reason.status();
         let body = json!({
             "type": format!("urn:airside:problem:{}", self.reason.name()),
@@ -221,6 +222,11 @@ impl Rejection {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(challenge) = self.challenge() {
             headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            for other in others {
+                headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(other));
+            }
         }
         match self.reason {
             Reason::KeysUnavailable | Reason::Overloaded => {
@@ -291,13 +297,29 @@ mod tests {
 
     #[test]
     fn a_missing_credential_is_challenged_without_an_error_code() {
-        let answer = Rejection::from(Reason::CredentialMissing).answer("r1");
-        assert_eq!(answer.headers()[WWW_AUTHENTICATE], BARE_CHALLENGE);
+        let answer = Rejection::from(Reason::CredentialMissing).answer("r1", &[]);
+        let challenges: Vec<_> = answer.headers().get_all(WWW_AUTHENTICATE).iter().collect();
+        assert_eq!(challenges, [BARE_CHALLENGE]);
+    }
+
+    #[test]
+    fn other_schemes_are_offered_where_a_credential_is_asked_for_and_nowhere_else() {
+        let challenges = |reason| {
+            let answer = Rejection::from(reason).answer("r1", &["Negotiate"]);
+            answer.headers().get_all(WWW_AUTHENTICATE).iter().cloned().collect::<Vec<_>>()
+        };
+        for reason in [Reason::CredentialMissing, Reason::TokenExpired] {
+            let challenges = challenges(reason);
+            assert!(challenges[0].as_bytes().starts_with(BARE_CHALLENGE.as_bytes()));
+            assert_eq!(challenges[1..], ["Negotiate"]);
+        }
+        assert_eq!(challenges(Reason::RoleMissing).len(), 1);
+        assert!(challenges(Reason::AccessClosed).is_empty());
     }
 
     #[test]
     fn a_refused_token_is_challenged_with_its_error() {
-        let answer = Rejection::from(Reason::TokenExpired).answer("r1");
+        let answer = Rejection::from(Reason::TokenExpired).answer("r1", &[]);
         let challenge = answer.headers()[WWW_AUTHENTICATE].to_str().unwrap();
         assert!(challenge.starts_with("Bearer realm=\"airflow\", error=\"invalid_token\", "));
         let body: serde_json::Value = serde_json::from_slice(answer.body()).unwrap();
@@ -308,7 +330,7 @@ mod tests {
     #[test]
     fn what_was_found_stays_in_the_log() {
         let rejection = Rejection::found_that(Reason::AudienceMismatch, "found api://secret");
-        let answer = rejection.answer("r1");
+        let answer = rejection.answer("r1", &[]);
         assert!(!String::from_utf8_lossy(answer.body()).contains("secret"));
     }
 }

@@ -22,6 +22,7 @@ use tracing_subscriber::filter::LevelFilter;
 use super::problem::Findings;
 use super::written::{self, Written};
 use crate::caller::Callers;
+use crate::credential::Delegates;
 use crate::downstream::connection;
 use crate::identity::Directory;
 use crate::jwks::KeyStore;
@@ -140,6 +141,10 @@ impl Builder<'_, '_, '_> {
             gate: Gate {
                 sanitizer: sanitizer?,
                 sessions: written.access.ui == written::Ui::Airflow,
+                delegates: Delegates {
+                    basic: written.access.delegate.basic,
+                    negotiate: written.access.delegate.negotiate,
+                },
                 access: access?,
                 callers: Callers::new(
                     verifier?.watching(Arc::clone(&revocations)),

@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use crate::caller::Authenticated;
 use crate::clock::Timestamp;
 use crate::identity::Principal;
-use crate::policy::{Delegated, Granted};
+use crate::policy::{Carrier, Delegated, Granted};
 use crate::rejection::Rejection;
 use crate::route::{OpenRoute, UntouchedRoute};
 use crate::sanitize::Inbound;
@@ -32,11 +32,13 @@ pub struct UpstreamRequest<B = Incoming> {
     bearer: Bearer,
 }
 
-/// Under whose bearer token the request goes.
+/// Under whose Authorization the request goes.
 #[derive(Debug)]
 pub enum Bearer {
     /// None: open, or a browser's session.
     None,
+    /// The caller's own, of a scheme that Airflow judges, as it came.
+    Delegated,
     /// One that Airflow issued, as it came.
     Airflows,
     /// One that we signed for this principal.
@@ -137,10 +139,17 @@ impl Handoff {
         Ok(Bearer::Ours(Arc::clone(principal)))
     }
 
-    /// A request with a browser's session, for Airflow to judge.
+    /// A request with a credential for Airflow to judge. Where that is not the session, there is
+    /// none beside it: it would say something else.
     #[must_use]
     pub fn delegated<B>(&self, delegated: Delegated<B>) -> UpstreamRequest<B> {
-        self.with_cookies(delegated.into_inner(), Bearer::None)
+        let (request, carrier) = delegated.into_parts();
+        if carrier == Carrier::Cookie {
+            return self.with_cookies(request, Bearer::None);
+        }
+        let (mut parts, body) = request.into_parts();
+        parts.headers.remove(COOKIE);
+        UpstreamRequest { parts, body, bearer: Bearer::Delegated }
     }
 
     /// A request on an open path. Its bearer is removed, unless `airflows` proves that Airflow

@@ -8,8 +8,8 @@ use crate::handoff::Bearer;
 use crate::rejection::{Reason, Rejection};
 use crate::sanitize::is_hop_by_hop;
 
-/// Removes what is about the connection to Airflow, and on answers to a bearer the session cookies
-/// that would outlive it (`Flask-AppBuilder` hands out 30 days). Other cookies stay.
+/// Removes what is about the connection to Airflow, and on answers to an Authorization the session
+/// cookies that would outlive it (`Flask-AppBuilder` hands out 30 days). Other cookies stay.
 pub fn clean<B>(mut response: Response<B>, bearer: &Bearer) -> Result<Response<B>, Rejection> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let found = "an upgrade that was not asked for";
@@ -76,8 +76,10 @@ mod tests {
             ("set-cookie", "_token=\"\"; Max-Age=0"),
             ("set-cookie", "theme=dark"),
         ];
-        let bearer = cleaned(&Bearer::Airflows, &cookies);
-        assert_eq!(bearer.get_all(SET_COOKIE).iter().collect::<Vec<_>>(), ["theme=dark"]);
+        for bearer in [Bearer::Airflows, Bearer::Removed, Bearer::Delegated] {
+            let left = cleaned(&bearer, &cookies);
+            assert_eq!(left.get_all(SET_COOKIE).iter().collect::<Vec<_>>(), ["theme=dark"]);
+        }
         assert_eq!(cleaned(&Bearer::None, &cookies).get_all(SET_COOKIE).iter().count(), 3);
     }
 

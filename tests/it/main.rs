@@ -14,6 +14,7 @@ mod admin;
 mod assertion;
 mod caches;
 mod configuration;
+mod delegates;
 #[cfg(feature = "dev")]
 mod dev;
 mod examples;

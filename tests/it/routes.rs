@@ -612,8 +612,14 @@ fn a_denied_credential_is_not_replaced_by_a_cookie() {
 }
 
 #[test]
-fn a_cookie_changes_nothing_across_sites() {
-    let scene = Scene::start();
+fn what_a_browser_adds_by_itself_changes_nothing_across_sites() {
+    let delegates = json!({"basic": true, "negotiate": true});
+    let scene = Scene::with(|config| config.set("/access/delegate", delegates));
+    let carriers = [
+        ("Cookie", "_token=x"),
+        ("Authorization", "Basic eDp5"),
+        ("Authorization", "Negotiate YIIC"),
+    ];
     let mut verdicts = Verdicts::default();
     for (label, headers, refused) in [
         ("no hint", &[][..], false),
@@ -639,16 +645,18 @@ fn a_cookie_changes_nothing_across_sites() {
             true,
         ),
     ] {
-        for (method, unsafe_method) in
-            [("POST", true), ("DELETE", true), ("PATCH", true), ("PUT", true), ("GET", false)]
+        let methods =
+            [("POST", true), ("DELETE", true), ("PATCH", true), ("PUT", true), ("GET", false)];
+        for (carrier, (method, unsafe_method)) in
+            carriers.iter().flat_map(|carrier| methods.map(|method| (carrier, method)))
         {
             let mut request = Request::new(method, "/api/v2/variables")
                 .host("airflow.example")
-                .cookie("_token=x");
+                .header(carrier.0, carrier.1);
             for (name, value) in headers {
                 request = request.header(name, value);
             }
-            let label = format!("{method}, {label}");
+            let label = format!("{method}, {carrier:?}, {label}");
             let answer = scene.ask(&request);
             if refused && unsafe_method {
                 verdicts.refused(&label, &answer, 403, &["cross_site"]);

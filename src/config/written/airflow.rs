@@ -202,10 +202,8 @@ pub enum Preflight {
 #[serde(deny_unknown_fields, default)]
 pub struct Delegate {
     /// `Basic`.
-    #[schemars(extend("const" = false))]
     pub basic: bool,
     /// `Negotiate`.
-    #[schemars(extend("const" = false))]
     pub negotiate: bool,
 }
 
