@@ -2,7 +2,7 @@
 //!
 //! Input: one line for each Authorization header of the request; nothing at all for none.
 
-use airside::credential::{bearer, has_session_cookie};
+use airside::credential::{Credential, Delegates, has_session_cookie, read};
 use airside::rejection::{Reason, Rejection};
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderValue};
@@ -18,17 +18,19 @@ pub(crate) fn run(data: &[u8]) -> &'static str {
     for field in &fields {
         headers.append(AUTHORIZATION, field.clone());
     }
-    match bearer(&headers, LARGEST) {
+    is_delegated_only_where_allowed(&headers, &fields);
+    match read(&headers, LARGEST, NO_DELEGATES) {
         Ok(None) => {
             assert!(fields.is_empty());
             "none"
         }
-        Ok(Some(token)) => {
+        Ok(Some(Credential::Bearer(token))) => {
             assert_eq!(fields.len(), 1);
             assert_eq!(Ok(token.expose().as_bytes()), token_of(fields[0].as_bytes()));
             assert_eq!(format!("{token:?}"), "BearerToken(..)");
             "accepted"
         }
+        Ok(Some(Credential::Delegated)) => panic!("nothing is delegated: {fields:?}"),
         Err(rejection) => {
             let expected = match fields.as_slice() {
                 [one] => token_of(one.as_bytes()).err(),
@@ -39,6 +41,34 @@ pub(crate) fn run(data: &[u8]) -> &'static str {
                 keeps_quiet(&rejection, field.as_bytes());
             }
             rejection.reason().name()
+        }
+    }
+}
+
+const NO_DELEGATES: Delegates = Delegates { basic: false, negotiate: false };
+
+/// What is allowed goes by its scheme alone, and changes nothing for any other.
+fn is_delegated_only_where_allowed(headers: &HeaderMap, fields: &[HeaderValue]) {
+    let scheme = |field: &HeaderValue| {
+        let scheme = field.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
+        String::from_utf8_lossy(scheme).to_ascii_lowercase()
+    };
+    for (basic, negotiate) in [(true, false), (false, true), (true, true)] {
+        let delegates = Delegates { basic, negotiate };
+        match (read(headers, LARGEST, delegates), read(headers, LARGEST, NO_DELEGATES)) {
+            (Ok(Some(Credential::Delegated)), Err(refused)) => {
+                let [one] = fields else { panic!("one of several: {fields:?}") };
+                let scheme = scheme(one);
+                assert!((basic && scheme == "basic") || (negotiate && scheme == "negotiate"));
+                assert_eq!(refused.reason(), Reason::SchemeUnsupported);
+            }
+            (Ok(one), Ok(other)) => assert_eq!(format!("{one:?}"), format!("{other:?}")),
+            (Err(one), Err(other)) => {
+                let malformed = one.reason() == Reason::CredentialMalformed
+                    && other.reason() == Reason::SchemeUnsupported;
+                assert!(malformed || one.reason() == other.reason(), "{one:?} {other:?}");
+            }
+            (one, other) => panic!("{fields:?}: {one:?} {other:?}"),
         }
     }
 }
@@ -65,7 +95,7 @@ fn token_of(field: &[u8]) -> Result<&[u8], Reason> {
 
 /// Nothing that is long enough to be a credential comes back, to the caller or the log.
 fn keeps_quiet(rejection: &Rejection, field: &[u8]) {
-    let answer = rejection.answer("0");
+    let answer = rejection.answer("0", &[]);
     let said = format!("{rejection:?} {:?} {:?}", answer.headers(), answer.body());
     let words = field.split(|byte| !(byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte)));
     for word in words.filter(|word| word.len() >= SHORTEST_SECRET) {

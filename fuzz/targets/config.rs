@@ -70,8 +70,16 @@ fn is_what_was_written(config: &Config, root: &Node) {
     let access = |key: &str| root.get("access").and_then(|access| access.get(key));
     let says = |key: &str, word: &str| access(key).and_then(Node::text) == Some(word);
     let door = |open: bool| if open { Door::Open } else { Door::Closed };
-    let Access { ui, password_login, execution_api, docs, preflight, public, base_path } =
-        &config.gate.access;
+    let Access {
+        airflow: _,
+        ui,
+        password_login,
+        execution_api,
+        docs,
+        preflight,
+        public,
+        base_path,
+    } = &config.gate.access;
     let closed = says("ui", "closed");
     assert_eq!(*ui, if closed { Ui::Closed } else { Ui::Airflow });
     assert_eq!(config.gate.sessions, !closed);

@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 
 use airside::rejection::Reason;
-use airside::route::{Access, Class, Door, Route, Ui};
+use airside::route::{AIRFLOW_3, Access, Class, Door, Route, Ui};
 use http::Method;
 
 /// The class under which it is open, `protected` or the reason, by the default settings.
@@ -256,6 +256,7 @@ const SESSION: [&str; 2] = ["/api/v2/auth/login", "/api/v2/auth/logout"];
 /// The default first; then everything open and everything closed, below a base path.
 static SETTINGS: LazyLock<[Access; 3]> = LazyLock::new(|| {
     let default = Access {
+        airflow: &AIRFLOW_3,
         base_path: String::new(),
         ui: Ui::Airflow,
         password_login: Door::Open,

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use airside::caller::Authenticated;
 use airside::clock::Timestamp;
-use airside::credential::{BearerToken, bearer};
+use airside::credential::{BearerToken, Credential, Delegates, read};
 use airside::rejection::{Reason, Rejection};
 use airside::token::json::Json;
 use airside::token::jws::Parts;
@@ -61,7 +61,10 @@ fn cut(data: &[u8]) -> (&[u8], &[u8]) {
 fn bearer_of(token: &str) -> Option<BearerToken> {
     let value = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
     let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
-    bearer(&headers, LARGEST).ok().flatten()
+    match read(&headers, LARGEST, Delegates { basic: false, negotiate: false }) {
+        Ok(Some(Credential::Bearer(token))) => Some(token),
+        Ok(Some(Credential::Delegated) | None) | Err(_) => None,
+    }
 }
 
 /// The verdict, which memory does not change.
@@ -92,7 +95,7 @@ fn at_once<T>(work: impl Future<Output = T>) -> T {
 
 /// A refusal is the caller's fault, and tells nobody the token.
 fn refused(token: &BearerToken, rejection: &Rejection) -> &'static str {
-    let answer = rejection.answer("0");
+    let answer = rejection.answer("0", &[]);
     assert!(matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN));
     let said = format!("{rejection:?} {:?} {:?}", answer.headers(), answer.body());
     let signature = token.expose().rsplit('.').next().unwrap_or_default();
