@@ -17,7 +17,7 @@ use crate::admin::health::{Health, Stage};
 use crate::admin::{self, Admin};
 use crate::clock;
 use crate::config::Config;
-use crate::downstream::acceptor;
+use crate::downstream::acceptor::{self, Entrances};
 use crate::downstream::core::{self, Blueprint, Handle};
 use crate::jwks::refresh::{jittered, keep_fresh, restore};
 use crate::shutdown::{self, Signals, Trigger};
@@ -75,6 +75,10 @@ impl App {
         allow_connections();
         let proxy = bind("proxy", config.listen).await?;
         let admin = bind("admin", config.admin).await?;
+        let execution = match config.execution {
+            Some(address) => Some(bind("execution", address).await?),
+            None => None,
+        };
         let stores: Vec<_> = config.keys.iter().map(|source| Arc::clone(&source.store)).collect();
         for keys in config.keys {
             if let Some(cache) = &keys.cache {
@@ -118,8 +122,13 @@ impl App {
         });
         logging.listening("proxy", proxy.address);
         logging.listening("admin", admin.address);
+        if let Some(execution) = &execution {
+            logging.listening("execution", execution.address);
+        }
         let admin = tokio::spawn(admin::serve(admin.listener, shown)).abort_handle();
-        let acceptor = tokio::spawn(accept(proxy.listener, handles, config.connections));
+        let workers = execution.map(|bound| bound.listener);
+        let entrances = Entrances { callers: proxy.listener, workers };
+        let acceptor = tokio::spawn(accept(entrances, handles, config.connections));
         stage.serving();
         Ok(Self {
             proxy: proxy.address,
@@ -199,6 +208,6 @@ async fn bind(listener: &'static str, address: SocketAddr) -> Result<Bound, Star
     Ok(Bound { listener: socket, address })
 }
 
-async fn accept(listener: TcpListener, cores: Vec<Handle>, limit: u64) {
-    acceptor::accept(listener, &cores, limit).await;
+async fn accept(entrances: Entrances, cores: Vec<Handle>, limit: u64) {
+    acceptor::accept(entrances, &cores, limit).await;
 }

@@ -35,6 +35,7 @@ struct Caller {
 pub struct Authenticated {
     principal: Arc<Principal>,
     without_role: Option<Arc<str>>,
+    expires: Timestamp,
 }
 
 impl Authenticated {
@@ -42,6 +43,12 @@ impl Authenticated {
     #[must_use]
     pub const fn principal(&self) -> &Arc<Principal> {
         &self.principal
+    }
+
+    /// When the token of this request expires, leeway not counted.
+    #[must_use]
+    pub const fn expires(&self) -> Timestamp {
+        self.expires
     }
 
     /// Why the caller has no role, for the log.
@@ -68,6 +75,12 @@ impl Callers {
             .time_to_idle(FORGET_AFTER)
             .build_with_hasher(foldhash::fast::RandomState::default());
         Self { verifier, directory, known }
+    }
+
+    /// What judges tokens that have not been seen yet.
+    #[must_use]
+    pub const fn verifier(&self) -> &Verifier {
+        &self.verifier
     }
 
     /// Who presents this token, if it is valid at `now`.
@@ -118,8 +131,11 @@ impl Callers {
 impl Caller {
     /// Only after its times and the revocation list have been judged.
     fn authenticated(&self) -> Authenticated {
-        let principal = Arc::clone(&self.principal);
-        Authenticated { principal, without_role: self.without_role.clone() }
+        Authenticated {
+            principal: Arc::clone(&self.principal),
+            without_role: self.without_role.clone(),
+            expires: self.validity.expires(),
+        }
     }
 }
 
@@ -142,12 +158,10 @@ mod tests {
     use aws_lc_rs::hmac;
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    use http::HeaderMap;
-    use http::header::AUTHORIZATION;
     use serde_json::json;
 
     use super::*;
-    use crate::credential::{self, Credential, Delegates};
+    use crate::credential;
     use crate::identity::{Held, Mapping, Origin};
     use crate::jwks::{Algorithm, Key, KeySet, KeyStore};
     use crate::rejection::Reason;
@@ -166,7 +180,7 @@ mod tests {
             name: Arc::clone(&name),
             audiences: vec!["apache-airflow".to_owned()],
             algorithms: vec![Algorithm::Hs512],
-            rules: Rules::Airflow(airflow::Rules { issuer: None, keys }),
+            rules: Rules::Airflow(airflow::Rules { issuer: None, keys, task_audiences: vec![] }),
         };
         let mapping = Mapping {
             issuer: name,
@@ -186,12 +200,8 @@ mod tests {
         let part = |value: serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let input = format!("{}.{}", part(json!({"alg": "HS512"})), part(claims));
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA512, SECRET), input.as_bytes());
-        let value = format!("Bearer {input}.{}", URL_SAFE_NO_PAD.encode(tag));
-        let headers = HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]);
-        match credential::read(&headers, usize::MAX, Delegates::default()) {
-            Ok(Some(Credential::Bearer(token))) => token,
-            other => panic!("{other:?}"),
-        }
+        let token = format!("{input}.{}", URL_SAFE_NO_PAD.encode(tag));
+        credential::read_subject(&token, usize::MAX).unwrap()
     }
 
     /// The clock goes on, is set forward by a day, and back by two.

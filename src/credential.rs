@@ -20,6 +20,18 @@ pub struct BearerToken {
 }
 
 impl BearerToken {
+    fn new(header: HeaderValue, start: usize, largest: usize) -> Result<Self, Rejection> {
+        let token = header.as_bytes().get(start..).unwrap_or_default();
+        if token.is_empty() || !is_token68(token) {
+            return Err(Reason::CredentialMalformed.into());
+        }
+        if token.len() > largest {
+            let found = format!("{} bytes, at most {largest} are allowed", token.len());
+            return Err(Rejection::found_that(Reason::TokenTooLarge, found));
+        }
+        Ok(Self { header, start })
+    }
+
     /// The token's text: the one accessor, named so that its uses can be searched for.
     #[must_use]
     pub fn expose(&self) -> &str {
@@ -82,13 +94,9 @@ pub fn read(
     largest: usize,
     delegates: Delegates,
 ) -> Result<Option<Credential>, Rejection> {
-    let mut fields = headers.get_all(AUTHORIZATION).iter();
-    let Some(header) = fields.next() else {
+    let Some(header) = authorization(headers)? else {
         return Ok(None);
     };
-    if fields.next().is_some() {
-        return Err(Reason::CredentialAmbiguous.into());
-    }
     let value = header.as_bytes();
     let end_of_scheme = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
     let (scheme, rest) = value.split_at(end_of_scheme);
@@ -100,18 +108,33 @@ pub fn read(
     if !delegated && !scheme.eq_ignore_ascii_case(b"bearer") {
         return Err(Rejection::found_that(Reason::SchemeUnsupported, known_scheme(scheme)));
     }
-    if token.is_empty() || !is_token68(token) {
-        return Err(Reason::CredentialMalformed.into());
-    }
-    if delegated {
+    if delegated && is_token68(token) && !token.is_empty() {
         return Ok(Some(Credential::Delegated));
     }
-    if token.len() > largest {
-        let found = format!("{} bytes, at most {largest} are allowed", token.len());
-        return Err(Rejection::found_that(Reason::TokenTooLarge, found));
-    }
     let start = value.len() - token.len();
-    Ok(Some(Credential::Bearer(BearerToken { header: header.clone(), start })))
+    BearerToken::new(header.clone(), start, largest).map(|token| Some(Credential::Bearer(token)))
+}
+
+/// The token of an Edge worker, which stands in the header without a scheme.
+pub fn read_bare(headers: &HeaderMap, largest: usize) -> Result<Option<BearerToken>, Rejection> {
+    let header = authorization(headers)?.cloned();
+    header.map(|header| BearerToken::new(header, 0, largest)).transpose()
+}
+
+/// The token in a form.
+pub fn read_subject(text: &str, largest: usize) -> Result<BearerToken, Rejection> {
+    let header = HeaderValue::from_str(text).map_err(|_| Reason::CredentialMalformed)?;
+    BearerToken::new(header, 0, largest)
+}
+
+/// The one Authorization header, if there is one.
+fn authorization(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Rejection> {
+    let mut fields = headers.get_all(AUTHORIZATION).iter();
+    let first = fields.next();
+    match fields.next() {
+        Some(_) => Err(Reason::CredentialAmbiguous.into()),
+        None => Ok(first),
+    }
 }
 
 /// Whether the browser brings a session of Airflow's: `_token` is the API's cookie (Airflow 3,

@@ -11,7 +11,8 @@
 //!    remembers the verdict.
 //! 6. [`identity`] turns the claims into a user name and Airflow roles.
 //! 7. [`policy`] decides whether this caller may make this request.
-//! 8. [`handoff`] tells Airflow who is calling; nothing else makes a request that it may see.
+//! 8. [`handoff`] tells Airflow who is calling; nothing else makes a request that it may see. Or it
+//!    gives the caller a token, where [`token_exchange`] has read that one is asked for.
 //! 9. [`upstream`] forwards it and cleans the response; [`answer`] streams it back.
 //! 10. [`rejection`] is what a caller gets when a step says no.
 //!
@@ -43,4 +44,5 @@ pub mod secret;
 pub mod shutdown;
 pub mod telemetry;
 pub mod token;
+pub mod token_exchange;
 pub mod upstream;

@@ -8,8 +8,9 @@ use hyper::body::Incoming;
 use crate::caller::Authenticated;
 use crate::credential::has_session_cookie;
 use crate::rejection::{Reason, Rejection};
-use crate::route::{Class, OpenRoute, ProtectedRoute};
+use crate::route::{Class, EdgeRoute, ExchangeRoute, OpenRoute, ProtectedRoute, TaskRoute};
 use crate::sanitize::Inbound;
+use crate::token::worker::{Scope, TaskId, VerifiedEdgeWorker, VerifiedTask};
 
 /// Policy said yes to this request of this caller.
 #[derive(Debug)]
@@ -51,6 +52,18 @@ impl<B> Delegated<B> {
     }
 }
 
+/// A worker's request that its task may make.
+#[derive(Debug)]
+pub struct Errand<B = Incoming>(Inbound<B>);
+
+impl<B> Errand<B> {
+    /// The request, for the hand-off.
+    #[must_use]
+    pub fn into_inner(self) -> Inbound<B> {
+        self.0
+    }
+}
+
 /// Grants a request to a caller who holds a role. Absence of a role is never permission; only
 /// callers whose token Airflow issued are judged by Airflow alone.
 pub fn grant<B>(
@@ -58,12 +71,40 @@ pub fn grant<B>(
     _route: &ProtectedRoute,
     caller: Authenticated,
 ) -> Result<Granted<B>, Rejection> {
-    let principal = caller.principal();
-    if principal.roles().is_empty() && !principal.issued_by_airflow() {
-        let found = caller.without_role().unwrap_or("no role").to_owned();
-        return Err(Rejection::found_that(Reason::RoleMissing, found));
+    if !caller.principal().issued_by_airflow() {
+        check_role(&caller)?;
     }
     Ok(Granted { request, caller })
+}
+
+/// A caller who may have a token of Airflow's own form.
+#[derive(Debug)]
+pub struct Entitled(Authenticated);
+
+impl Entitled {
+    /// The caller, for the hand-off.
+    #[must_use]
+    pub const fn caller(&self) -> &Authenticated {
+        &self.0
+    }
+}
+
+/// Grants a token to a caller who holds a role; who has one of Airflow's gets no longer-lived one.
+pub fn grant_token(_route: &ExchangeRoute, caller: Authenticated) -> Result<Entitled, Rejection> {
+    if caller.principal().issued_by_airflow() {
+        let found = "a token that Airflow issued: there is nothing to exchange it for";
+        return Err(Rejection::found_that(Reason::TokenKind, found));
+    }
+    check_role(&caller)?;
+    Ok(Entitled(caller))
+}
+
+fn check_role(caller: &Authenticated) -> Result<(), Rejection> {
+    if !caller.principal().roles().is_empty() {
+        return Ok(());
+    }
+    let found = caller.without_role().unwrap_or("no role").to_owned();
+    Err(Rejection::found_that(Reason::RoleMissing, found))
 }
 
 /// Lets a request onto an open path, unless another site would log a browser in that has a session.
@@ -85,6 +126,37 @@ pub fn delegate<B>(
         return Err(Reason::CrossSite.into());
     }
     Ok(Delegated { request, carrier })
+}
+
+/// Grants a worker's request to its task, as Airflow itself does: a token that begins work does
+/// nothing else, and no task speaks for another.
+pub fn grant_task<B>(
+    request: Inbound<B>,
+    route: &TaskRoute,
+    task: &VerifiedTask,
+) -> Result<Errand<B>, Rejection> {
+    if task.scope() == Scope::Workload && !route.takes_workloads() {
+        let found = "scope is workload: a token that only begins work";
+        return Err(Rejection::found_that(Reason::TokenKind, found));
+    }
+    if route.own().is_some_and(|own| TaskId::parse(own) != Some(task.id())) {
+        let found = format!("sub is {}, the path is that of another", task.id());
+        return Err(Rejection::found_that(Reason::ClaimInvalid, found));
+    }
+    Ok(Errand(request))
+}
+
+/// Grants an Edge worker's request: its token is for one path.
+pub fn grant_edge<B>(
+    request: Inbound<B>,
+    route: &EdgeRoute,
+    worker: &VerifiedEdgeWorker,
+) -> Result<Errand<B>, Rejection> {
+    if worker.path() == route.called() {
+        return Ok(Errand(request));
+    }
+    let found = "claim method is another path than the one that is called";
+    Err(Rejection::found_that(Reason::ClaimInvalid, found))
 }
 
 /// RFC 9110, section 9.2.1.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderName, ORIGIN};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use hyper::body::Incoming;
@@ -17,9 +18,10 @@ use crate::downstream::head::Turn;
 use crate::handoff::{Handoff, UpstreamRequest};
 use crate::policy::{self, Carrier};
 use crate::rejection::{Reason, Rejection};
-use crate::route::{Access, ProtectedRoute, Route};
+use crate::route::{Access, EdgeRoute, ExchangeRoute, ProtectedRoute, Route, TaskRoute};
 use crate::sanitize::{Inbound, Peer, Sanitizer};
 use crate::telemetry::{Exchange, Recorder};
+use crate::token_exchange::{self, Asked, Refusal, Terms};
 use crate::upstream::Upstream;
 
 /// Everything that decides about requests: one configuration, shared by all cores.
@@ -37,6 +39,8 @@ pub struct Gate {
     pub sessions: bool,
     /// Which schemes beside `Bearer` are Airflow's to judge.
     pub delegates: Delegates,
+    /// What tokens are given for other tokens.
+    pub terms: Terms,
     /// The largest token that is looked at, in bytes.
     pub token_bytes: usize,
     /// How many requests all cores serve at once.
@@ -93,7 +97,8 @@ async fn walk(
     core.admit()?;
     let request = gate.sanitizer.sanitize(request, peer, exchange.request_id())?;
     let head = request.head();
-    let route = gate.access.route(&head.method, head.uri.path(), is_preflight(&head.headers))?;
+    let preflight = is_preflight(&head.headers);
+    let route = gate.access.route(peer.entrance(), &head.method, head.uri.path(), preflight)?;
     exchange.routed(route.class());
     let request = match route {
         Route::Open(route) => {
@@ -102,6 +107,11 @@ async fn walk(
             gate.handoff.open(request, &route, airflows.as_ref())
         }
         Route::Untouched(route) => gate.handoff.untouched(request, &route),
+        Route::Task(route) => gate.task(request, &route, exchange, now).await?,
+        Route::Edge(route) => gate.edge_worker(request, &route, exchange, now).await?,
+        Route::Exchange(route) => {
+            return Ok(gate.token_for_token(request, &route, exchange, now).await);
+        }
         Route::Protected(route) => gate.authenticate(request, &route, exchange, now).await?,
     };
     core.upstream.send(request, exchange).await
@@ -148,6 +158,81 @@ impl Gate {
         exchange.identified(caller.principal());
         let granted = policy::grant(request, route, caller)?;
         self.handoff.as_caller(granted, now)
+    }
+
+    /// The same for a task: its token is nobody's identity, and goes on as it came.
+    async fn task(
+        &self,
+        request: Inbound,
+        route: &TaskRoute,
+        exchange: &mut Exchange,
+        now: Timestamp,
+    ) -> Result<UpstreamRequest, Rejection> {
+        let headers = &request.head().headers;
+        let read = credential::read(headers, self.token_bytes, Delegates::default())?;
+        let Some(Credential::Bearer(token)) = read else {
+            return Err(Reason::CredentialMissing.into());
+        };
+        let begun = Instant::now();
+        let task = self.callers.verifier().verify_task(&token, now).await;
+        exchange.verified(begun);
+        let task = task?;
+        exchange.identified_task(&task);
+        Ok(self.handoff.errand(policy::grant_task(request, route, &task)?))
+    }
+
+    /// The same for an Edge worker.
+    async fn edge_worker(
+        &self,
+        request: Inbound,
+        route: &EdgeRoute,
+        exchange: &mut Exchange,
+        now: Timestamp,
+    ) -> Result<UpstreamRequest, Rejection> {
+        let token = credential::read_bare(&request.head().headers, self.token_bytes)?;
+        let token = token.ok_or(Reason::CredentialMissing)?;
+        let begun = Instant::now();
+        let worker = self.callers.verifier().verify_edge(&token, now).await;
+        exchange.verified(begun);
+        Ok(self.handoff.errand(policy::grant_edge(request, route, &worker?)?))
+    }
+
+    /// A token for a token: the same steps, and the answer is ours.
+    async fn token_for_token(
+        &self,
+        request: Inbound,
+        route: &ExchangeRoute,
+        exchange: &mut Exchange,
+        now: Timestamp,
+    ) -> Response<Answer> {
+        let answer = match self.issue(request, route, exchange, now).await {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                exchange.refused(refusal.rejection());
+                refusal.answer(exchange.request_id().to_str().unwrap_or_default())
+            }
+        };
+        answer.map(Answer::own)
+    }
+
+    async fn issue(
+        &self,
+        request: Inbound,
+        route: &ExchangeRoute,
+        exchange: &mut Exchange,
+        now: Timestamp,
+    ) -> Result<Response<Bytes>, Refusal> {
+        let form = token_exchange::receive(request, &self.terms, self.token_bytes).await?;
+        exchange.received(form.len() as u64);
+        let asked = Asked::read(&form, &self.terms, self.token_bytes)?;
+        let begun = Instant::now();
+        let caller = self.callers.recognise(asked.subject(), now).await;
+        exchange.verified(begun);
+        let caller = caller?;
+        exchange.identified(caller.principal());
+        let entitled = policy::grant_token(route, caller)?;
+        let issued = self.handoff.issue(&entitled, self.terms.lifetime, now)?;
+        Ok(asked.answer(&issued.token, issued.lifetime))
     }
 
     /// Proof that the bearer on an open path, if any, is one that Airflow issued.

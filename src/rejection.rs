@@ -8,8 +8,8 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, Response, StatusCode};
-use serde_json::json;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use serde_json::{Value, json};
 
 /// Why a request was refused: stable names that users, dashboards and alerts rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -146,13 +146,13 @@ impl Reason {
             Self::AlgorithmNotAllowed => (WHO, "algorithm_not_allowed", "The signature algorithm of the token is not allowed for its issuer."),
             Self::KeyUnknown => (WHO, "key_unknown", "The token is signed with a key that its issuer does not publish: get a new token."),
             Self::SignatureInvalid => (WHO, "signature_invalid", "The signature of the token does not verify: the token was changed, cut or signed with another key."),
-            Self::TokenKind => (WHO, "token_kind", "This kind of token is not for calling an API: send an access token, not an ID or task token."),
+            Self::TokenKind => (WHO, "token_kind", "This kind of token is not for this path: the API takes access tokens, not ID or task tokens, and the paths of workers take the tokens of tasks alone."),
             Self::TokenBound => (WHO, "token_bound", "The token is bound to a key of its client (cnf) and cannot be used as a bearer token."),
             Self::GraphToken => (WHO, "graph_token", "This is a token for Microsoft Graph, which only Graph can verify: request one for the scope of this API, such as api://CLIENT-ID/.default."),
             Self::TenantMismatch => (WHO, "tenant_mismatch", "The token comes from another tenant than its issuer or key says, or from one not allowed here."),
             Self::AudienceMismatch => (WHO, "audience_mismatch", "The token is for another audience: request one for the scope of this API."),
             Self::ClaimMissing => (WHO, "claim_missing", "The token lacks a claim that is needed here."),
-            Self::ClaimInvalid => (WHO, "claim_invalid", "A claim of the token has the wrong type or is out of range."),
+            Self::ClaimInvalid => (WHO, "claim_invalid", "A claim of the token has the wrong type, is out of range or does not fit the request."),
             Self::TokenExpired => (WHO, "token_expired", "The token has expired: get a new one."),
             Self::TokenNotYetValid => (WHO, "token_not_yet_valid", "The token is not valid yet: compare the clocks of the issuer and this host."),
             Self::TokenRevoked => (WHO, "token_revoked", "The token has been revoked here: ask whoever runs this service."),
@@ -162,7 +162,7 @@ impl Reason {
             Self::AccessClosed => (NO, "access_closed", "This path is closed here by configuration."),
             Self::CrossSite => (NO, "cross_site", "A request that changes something was sent from another site with a credential that the browser adds by itself."),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is nothing at this path."),
-            Self::MethodRefused => (StatusCode::METHOD_NOT_ALLOWED, "method_refused", "CONNECT and TRACE are not served here."),
+            Self::MethodRefused => (StatusCode::METHOD_NOT_ALLOWED, "method_refused", "This method is not served here: the Allow header says which are."),
             Self::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The request body stopped on its way."),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The request body is larger than allowed here."),
             Self::HeadersTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", "The request head is larger than allowed here: remove cookies or use a smaller token."),
@@ -181,6 +181,36 @@ impl Reason {
 pub struct Rejection {
     reason: Reason,
     found: Option<Cow<'static, str>>,
+    allow: &'static str,
+}
+
+/// What a token endpoint calls a refusal (RFC 6749, section 5.2; RFC 8693, section 2.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the RFCs say what each is")]
+pub enum OAuthError {
+    InvalidRequest,
+    InvalidClient,
+    InvalidTarget,
+    InvalidScope,
+    UnsupportedGrantType,
+    TemporarilyUnavailable,
+    ServerError,
+}
+
+impl OAuthError {
+    /// The `error` of the answer.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::InvalidTarget => "invalid_target",
+            Self::InvalidScope => "invalid_scope",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::TemporarilyUnavailable => "temporarily_unavailable",
+            Self::ServerError => "server_error",
+        }
+    }
 }
 
 impl Rejection {
@@ -199,7 +229,13 @@ impl Rejection {
     /// Adds what was found, for the log.
     #[must_use]
     pub fn found_that(reason: Reason, found: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason, found: Some(found.into()) }
+        Self { reason, found: Some(found.into()), allow: METHODS }
+    }
+
+    /// A path that is there for other methods: `allow` lists them.
+    #[must_use]
+    pub const fn method_refused(allow: &'static str) -> Self {
+        Self { reason: Reason::MethodRefused, found: None, allow }
     }
 
     /// The answer: a problem document with its challenge, and where a credential is asked for also
@@ -215,11 +251,8 @@ impl Rejection {
             "reason": self.reason.name(),
             "request_id": request_id,
         });
-        let mut answer = Response::new(Bytes::from(body.to_string()));
-        *answer.status_mut() = status;
+        let mut answer = json_answer(status, "application/problem+json", &body);
         let headers = answer.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(challenge) = self.challenge() {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
@@ -228,16 +261,47 @@ impl Rejection {
                 headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(other));
             }
         }
-        match self.reason {
-            Reason::KeysUnavailable | Reason::Overloaded => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
-            }
-            Reason::MethodRefused => {
-                headers.insert(ALLOW, HeaderValue::from_static(METHODS));
-            }
-            _ => {}
+        if self.reason == Reason::MethodRefused {
+            headers.insert(ALLOW, HeaderValue::from_static(self.allow));
         }
+        self.ask_for_patience(headers);
         answer
+    }
+
+    /// The answer of a token endpoint, with our reason beside its `error`. Only a client that
+    /// authenticated, by the scheme of this `challenge`, is answered 401.
+    #[must_use]
+    pub fn oauth_answer(
+        &self,
+        error: OAuthError,
+        description: &str,
+        challenge: Option<&'static str>,
+        request_id: &str,
+    ) -> Response<Bytes> {
+        let status = match (challenge, self.reason.status()) {
+            (Some(_), _) => StatusCode::UNAUTHORIZED,
+            (None, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => StatusCode::BAD_REQUEST,
+            (None, status) => status,
+        };
+        let body = json!({
+            "error": error.name(),
+            "error_description": description,
+            "reason": self.reason.name(),
+            "request_id": request_id,
+        });
+        let mut answer = json_answer(status, "application/json", &body);
+        let headers = answer.headers_mut();
+        if let Some(challenge) = challenge {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        self.ask_for_patience(headers);
+        answer
+    }
+
+    fn ask_for_patience(&self, headers: &mut HeaderMap) {
+        if matches!(self.reason, Reason::KeysUnavailable | Reason::Overloaded) {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
     }
 
     /// RFC 6750, section 3: no error code when no credential came; `insufficient_scope` where the
@@ -258,8 +322,23 @@ impl Rejection {
 
 impl From<Reason> for Rejection {
     fn from(reason: Reason) -> Self {
-        Self { reason, found: None }
+        Self { reason, found: None, allow: METHODS }
     }
+}
+
+/// The answer of a token endpoint that gives one (RFC 6749, section 5.1).
+#[must_use]
+pub fn token_answer(body: &Value) -> Response<Bytes> {
+    json_answer(StatusCode::OK, "application/json", body)
+}
+
+fn json_answer(status: StatusCode, content_type: &'static str, body: &Value) -> Response<Bytes> {
+    let mut answer = Response::new(Bytes::from(body.to_string()));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
 }
 
 const BARE_CHALLENGE: &str = "Bearer realm=\"airflow\"";

@@ -4,12 +4,15 @@
 //! where something is closed, each as they are and without `base_path`. So an encoded letter can
 //! take a path out of an open list, never into one.
 
+mod execution;
 mod path;
 mod table;
 
 use http::Method;
 
+use crate::downstream::acceptor::Entrance;
 use crate::rejection::{Reason, Rejection};
+pub use execution::{EdgeRoute, TaskRoute};
 use path::Path;
 pub use table::{AIRFLOW_2, AIRFLOW_3, Table};
 
@@ -29,6 +32,8 @@ pub enum Class {
     Shell,
     /// A CORS preflight.
     Preflight,
+    /// Where airside gives a token for a token.
+    Exchange,
     /// Everything else.
     Protected,
     /// Refused before it was any of these.
@@ -37,13 +42,14 @@ pub enum Class {
 
 impl Class {
     /// Every class, in the order of its discriminant.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Open,
         Self::Execution,
         Self::Password,
         Self::Docs,
         Self::Shell,
         Self::Preflight,
+        Self::Exchange,
         Self::Protected,
         Self::None,
     ];
@@ -58,6 +64,7 @@ impl Class {
             Self::Docs => "docs",
             Self::Shell => "shell",
             Self::Preflight => "preflight",
+            Self::Exchange => "exchange",
             Self::Protected => "protected",
             Self::None => "none",
         }
@@ -71,6 +78,12 @@ pub enum Route {
     Open(OpenRoute),
     /// Forwarded untouched: the credential is for Airflow's own judgement.
     Untouched(UntouchedRoute),
+    /// Needs a verified token of a task.
+    Task(TaskRoute),
+    /// Needs a verified token of an Edge worker.
+    Edge(EdgeRoute),
+    /// Answered here, with a token for a token.
+    Exchange(ExchangeRoute),
     /// Needs a verified identity.
     Protected(ProtectedRoute),
 }
@@ -82,6 +95,10 @@ pub struct OpenRoute(Class);
 /// Proof that the path is one whose credentials are Airflow's to judge.
 #[derive(Debug)]
 pub struct UntouchedRoute(());
+
+/// Proof that tokens are given out, and that one is asked for.
+#[derive(Debug)]
+pub struct ExchangeRoute(());
 
 /// A path that needs an identity.
 #[derive(Debug)]
@@ -101,7 +118,8 @@ impl Route {
     pub const fn class(&self) -> Class {
         match self {
             Self::Open(OpenRoute(class)) | Self::Protected(ProtectedRoute(class)) => *class,
-            Self::Untouched(_) => Class::Execution,
+            Self::Untouched(_) | Self::Task(_) | Self::Edge(_) => Class::Execution,
+            Self::Exchange(_) => Class::Exchange,
         }
     }
 }
@@ -117,8 +135,12 @@ pub struct Access {
     pub ui: Ui,
     /// Whether passwords may be exchanged for tokens.
     pub password_login: Door,
-    /// Whether workers may come in here.
-    pub execution_api: Door,
+    /// Whether and how workers may come in.
+    pub execution_api: Execution,
+    /// Whether workers have an entrance of their own, and are refused at the other.
+    pub workers_apart: bool,
+    /// Whether tokens are given out in exchange for others.
+    pub exchange: Door,
     /// Whether API documentation is open.
     pub docs: Door,
     /// Whether CORS preflights go to Airflow.
@@ -136,6 +158,17 @@ pub enum Ui {
     Closed,
 }
 
+/// The API of workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Execution {
+    /// Forwarded untouched.
+    Forward,
+    /// Forwarded when the token of the task verifies.
+    Verify,
+    /// Not forwarded.
+    Closed,
+}
+
 /// Open or closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
@@ -150,18 +183,28 @@ impl Access {
     ///
     /// `preflight` tells whether the request is a CORS preflight (it has `Origin` and
     /// `Access-Control-Request-Method`).
-    pub fn route(&self, method: &Method, path: &str, preflight: bool) -> Result<Route, Rejection> {
+    pub fn route(
+        &self,
+        entrance: Entrance,
+        method: &Method,
+        path: &str,
+        preflight: bool,
+    ) -> Result<Route, Rejection> {
         if matches!(*method, Method::CONNECT | Method::TRACE) {
             return Err(Reason::MethodRefused.into());
         }
         let path = Path::parse(path, &self.base_path)?;
         if path.is_under("/airside") {
-            return Err(Reason::NotFound.into());
+            return self.ours(entrance, method, &path);
+        }
+        if entrance == Entrance::Workers && !self.is_workers(&path) {
+            let found = "not a path of workers, who are alone at this address";
+            return Err(Rejection::found_that(Reason::AccessClosed, found));
         }
         if self.is_open(method, &path) {
             return Ok(Route::Open(OpenRoute(Class::Open)));
         }
-        if let Some(route) = self.execution(&path)? {
+        if let Some(route) = self.execution(entrance, method, &path)? {
             return Ok(route);
         }
         if let Some(route) = self.password(method, &path)? {
@@ -189,19 +232,48 @@ impl Access {
         )
     }
 
+    fn is_workers(&self, path: &Path<'_>) -> bool {
+        self.airflow.execution.iter().any(|root| path.is_under(root))
+    }
+
+    fn ours(
+        &self,
+        entrance: Entrance,
+        method: &Method,
+        path: &Path<'_>,
+    ) -> Result<Route, Rejection> {
+        let served = self.exchange == Door::Open && entrance == Entrance::Callers;
+        if !served || !path.is_exactly(EXCHANGE) {
+            return Err(Reason::NotFound.into());
+        }
+        if *method != Method::POST {
+            return Err(Rejection::method_refused("POST"));
+        }
+        Ok(Route::Exchange(ExchangeRoute(())))
+    }
+
     /// Workers come with tokens of Airflow's own, so the path must open by its raw bytes too.
-    fn execution(&self, path: &Path<'_>) -> Result<Option<Route>, Rejection> {
-        if !self.airflow.execution.iter().any(|root| path.is_under(root)) {
+    fn execution(
+        &self,
+        entrance: Entrance,
+        method: &Method,
+        path: &Path<'_>,
+    ) -> Result<Option<Route>, Rejection> {
+        if !self.is_workers(path) {
             return Ok(None);
         }
-        match self.execution_api {
-            Door::Closed => Err(Reason::AccessClosed.into()),
-            Door::Open if self.airflow.docs.iter().any(|docs| path.is_under(docs)) => Ok(None),
-            Door::Open if self.airflow.execution.iter().any(|root| path.is_plainly_below(root)) => {
-                Ok(Some(Route::Untouched(UntouchedRoute(()))))
-            }
-            Door::Open => Ok(Some(Route::Protected(ProtectedRoute(Class::Execution)))),
+        if entrance == Entrance::Callers && self.workers_apart {
+            let found = "workers are served at execution_listen alone";
+            return Err(Rejection::found_that(Reason::AccessClosed, found));
         }
+        let plain = self.airflow.execution.iter().any(|root| path.is_plainly_below(root));
+        Ok(match self.execution_api {
+            Execution::Closed => return Err(Reason::AccessClosed.into()),
+            _ if self.airflow.docs.iter().any(|docs| path.is_under(docs)) => None,
+            Execution::Forward if plain => Some(Route::Untouched(UntouchedRoute(()))),
+            Execution::Verify if plain => Some(verified(method, path)),
+            _ => Some(Route::Protected(ProtectedRoute(Class::Execution))),
+        })
     }
 
     fn password(&self, method: &Method, path: &Path<'_>) -> Result<Option<Route>, Rejection> {
@@ -228,6 +300,24 @@ impl Access {
     }
 }
 
+/// Where a token is given for a token.
+const EXCHANGE: &str = "/airside/token";
+
+/// The route of a worker whose token is looked at first. The rest of `/edge_worker` is a part of
+/// the interface (Edge provider, `worker_api/app.py`), so protected like any other.
+fn verified(method: &Method, path: &Path<'_>) -> Route {
+    if is_reading(method) && execution::OPEN.iter().any(|open| path.is_exactly(open)) {
+        return Route::Untouched(UntouchedRoute(()));
+    }
+    if let Some(segments) = path.segments_below("/execution") {
+        return Route::Task(TaskRoute::of(method, &segments));
+    }
+    match path.segments_below(execution::EDGE) {
+        Some(segments) => Route::Edge(EdgeRoute::of(&segments)),
+        None => Route::Protected(ProtectedRoute(Class::Execution)),
+    }
+}
+
 fn is_reading(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
@@ -245,27 +335,41 @@ mod tests {
             base_path: String::new(),
             ui: Ui::Airflow,
             password_login: Door::Open,
-            execution_api: Door::Open,
+            execution_api: Execution::Forward,
+            workers_apart: false,
+            exchange: Door::Closed,
             docs: Door::Closed,
             preflight: Door::Closed,
             public: vec![(Method::GET, "/open".into())],
         }
     }
 
-    fn label(access: &Access, request: &str) -> String {
+    const CALLERS: Entrance = Entrance::Callers;
+
+    fn label(access: &Access, entrance: Entrance, request: &str) -> String {
         let (method, path) = request.split_once(' ').unwrap();
         let method = Method::from_bytes(method.as_bytes()).unwrap();
-        match access.route(&method, path, false) {
+        match access.route(entrance, &method, path, false) {
             Ok(Route::Open(OpenRoute(class))) => class.name().into(),
             Ok(Route::Untouched(_)) => "untouched".into(),
+            Ok(Route::Task(route)) => match route.own() {
+                Some(id) => format!("task {id}"),
+                None => "task".into(),
+            },
+            Ok(Route::Edge(route)) => format!("edge {}", route.called()),
+            Ok(Route::Exchange(_)) => "exchange".into(),
             Ok(Route::Protected(_)) => "protected".into(),
             Err(rejection) => rejection.reason().name().into(),
         }
     }
 
     fn check(access: &Access, cases: &[(&str, &str)]) {
+        check_from(access, CALLERS, cases);
+    }
+
+    fn check_from(access: &Access, entrance: Entrance, cases: &[(&str, &str)]) {
         for (request, expected) in cases {
-            assert_eq!(label(access, request), *expected, "{request}");
+            assert_eq!(label(access, entrance, request), *expected, "{request} from {entrance:?}");
         }
     }
 
@@ -401,7 +505,7 @@ mod tests {
     fn what_is_closed_is_closed_however_it_is_written() {
         let closed = Access {
             password_login: Door::Closed,
-            execution_api: Door::Closed,
+            execution_api: Execution::Closed,
             ui: Ui::Closed,
             ..access()
         };
@@ -418,6 +522,107 @@ mod tests {
                 ("GET /api/v2/auth/login", "protected"),
                 ("GET /api/v2/version", "open"),
             ],
+        );
+    }
+
+    #[test]
+    fn tokens_of_tasks_are_looked_at_where_that_is_asked_for() {
+        let verify = Access {
+            execution_api: Execution::Verify,
+            base_path: "/af".into(),
+            docs: Door::Open,
+            ..access()
+        };
+        check(
+            &verify,
+            &[
+                ("GET /execution/variables/x", "task"),
+                ("PATCH /execution/task-instances/ID/run", "task ID"),
+                ("PATCH /af/execution/task-instances/ID/run", "task ID"),
+                ("PATCH /execution/task-instances/%49D/run", "task ID"),
+                ("PATCH /execution/task%2Dinstances/ID%2Frun", "task ID"),
+                ("PATCH /execution//task-instances/ID/run/", "task ID"),
+                ("GET /execution/variables/a%2Fb", "task"),
+                ("GET /execution/health", "untouched"),
+                ("GET /af/execution/health/ping", "untouched"),
+                ("GET /execution/healt%68", "task"),
+                ("GET /execution/health/", "task"),
+                ("POST /execution/health", "task"),
+                ("GET /%65xecution/health", "protected"),
+                ("GET /execution", "protected"),
+                ("GET /execution/docs", "docs"),
+                ("POST /edge_worker/v1/jobs/fetch/w", "edge jobs/fetch/w"),
+                ("POST /af/edge_worker/v1/jobs/fetch/w%20x", "edge jobs/fetch/w x"),
+                ("GET /edge_worker/v1/health", "untouched"),
+                ("GET /edge_worker/v1", "protected"),
+                ("GET /edge_worker/ui/worker", "protected"),
+                ("GET /edge_worker/static/main.umd.cjs", "protected"),
+            ],
+        );
+    }
+
+    #[test]
+    fn workers_with_an_entrance_of_their_own_are_alone_there_and_nowhere_else() {
+        let access = Access {
+            workers_apart: true,
+            docs: Door::Open,
+            exchange: Door::Open,
+            public: vec![(Method::GET, "/execution/health".into())],
+            ..access()
+        };
+        check(
+            &access,
+            &[
+                ("PATCH /execution/x", "access_closed"),
+                ("PATCH /%65xecution/x", "access_closed"),
+                ("POST /edge_worker/v1/x", "access_closed"),
+                ("GET /execution", "access_closed"),
+                ("GET /execution/docs", "access_closed"),
+                ("GET /execution/health", "open"),
+                ("GET /api/v2/version", "open"),
+                ("GET /", "shell"),
+            ],
+        );
+        check_from(
+            &access,
+            Entrance::Workers,
+            &[
+                ("PATCH /execution/x", "untouched"),
+                ("POST /edge_worker/v1/x", "untouched"),
+                ("GET /execution/docs", "docs"),
+                ("PATCH /%65xecution/x", "protected"),
+                ("GET /execution", "protected"),
+                ("GET /api/v2/version", "access_closed"),
+                ("GET /api/v2/dags", "access_closed"),
+                ("GET /", "access_closed"),
+                ("POST /auth/token", "access_closed"),
+                ("GET /docs", "access_closed"),
+                ("POST /airside/token", "not_found"),
+                ("GET /execution/../api", "path_ambiguous"),
+                ("TRACE /execution/x", "method_refused"),
+            ],
+        );
+    }
+
+    #[test]
+    fn tokens_are_exchanged_at_one_path_and_only_when_asked_to() {
+        let open = Access { exchange: Door::Open, base_path: "/af".into(), ..access() };
+        check(
+            &open,
+            &[
+                ("POST /airside/token", "exchange"),
+                ("POST /af/airside/token", "exchange"),
+                ("GET /airside/token", "method_refused"),
+                ("OPTIONS /airside/token", "method_refused"),
+                ("POST /airside/token/", "not_found"),
+                ("POST /airside/%74oken", "not_found"),
+                ("POST /airside/tokens", "not_found"),
+                ("GET /airside", "not_found"),
+            ],
+        );
+        check(
+            &access(),
+            &[("POST /airside/token", "not_found"), ("GET /airside/token", "not_found")],
         );
     }
 
@@ -455,9 +660,9 @@ mod tests {
                 ("OPTIONS /api/v2/dags", "protected"),
             ],
         );
-        let preflight = open.route(&Method::OPTIONS, "/api/v2/dags", true).unwrap();
+        let preflight = open.route(CALLERS, &Method::OPTIONS, "/api/v2/dags", true).unwrap();
         assert_eq!(preflight.class(), Class::Preflight);
-        let closed = access().route(&Method::OPTIONS, "/api/v2/dags", true).unwrap();
+        let closed = access().route(CALLERS, &Method::OPTIONS, "/api/v2/dags", true).unwrap();
         assert_eq!(closed.class(), Class::Protected);
     }
 
@@ -478,6 +683,7 @@ mod tests {
             let paths = [table.open, table.execution, table.passwords, table.docs].concat();
             listed.extend(paths.into_iter().map(str::to_owned));
             listed.push(table.oauth_return.to_owned());
+            listed.extend([EXCHANGE].iter().chain(&execution::OPEN).map(|&path| path.to_owned()));
             listed.extend(match table.pages {
                 Pages::AllBut { roots, session } => [roots, session]
                     .concat()
@@ -508,7 +714,7 @@ mod tests {
     }
 
     fn is_open(route: &Result<Route, Rejection>) -> bool {
-        matches!(route, Ok(Route::Open(_) | Route::Untouched(_)))
+        matches!(route, Ok(Route::Open(_) | Route::Untouched(_) | Route::Exchange(_)))
     }
 
     proptest! {
@@ -519,14 +725,19 @@ mod tests {
             method in prop::sample::select(&[Method::GET, Method::POST, Method::PATCH][..]),
             doors in any::<(bool, bool)>(),
             airflow in prop_oneof![Just(&AIRFLOW_3), Just(&AIRFLOW_2)],
+            execution_api in prop::sample::select(&[
+                Execution::Forward, Execution::Verify, Execution::Closed,
+            ][..]),
         ) {
             let door = |open| if open { Door::Open } else { Door::Closed };
-            let (execution_api, docs) = (door(doors.0), door(doors.1));
-            let access = Access { airflow, base_path: "/af".into(), execution_api, docs, ..access() };
-            let plain = access.route(&method, &path, false);
+            let access = Access {
+                airflow, base_path: "/af".into(), execution_api, docs: door(doors.0),
+                exchange: door(doors.1), ..access()
+            };
+            let plain = access.route(CALLERS, &method, &path, false);
             let encoded = encoded(&path, &chosen);
             if !is_open(&plain) {
-                let route = access.route(&method, &encoded, false);
+                let route = access.route(CALLERS, &method, &encoded, false);
                 prop_assert!(!is_open(&route), "{encoded} for {path}: {route:?}");
             }
         }
@@ -535,7 +746,7 @@ mod tests {
         fn every_path_is_judged(path in "\\PC{0,40}", base in prop_oneof![Just(""), Just("/af")]) {
             for path in [path.clone(), format!("/{path}"), format!("/af/{path}")] {
                 let access = Access { base_path: base.into(), ..access() };
-                let _ = access.route(&Method::GET, &path, false);
+                let _ = access.route(CALLERS, &Method::GET, &path, false);
             }
         }
     }

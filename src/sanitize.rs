@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, Request};
 use hyper::body::Incoming;
 use ipnet::IpNet;
 
+use crate::downstream::acceptor::Entrance;
 use crate::rejection::{Reason, Rejection};
 
 /// A request in which no header made by the client can be taken for one of ours.
@@ -41,18 +42,25 @@ impl<B> Inbound<B> {
 #[derive(Clone, Debug)]
 pub struct Peer {
     address: IpAddr,
+    entrance: Entrance,
     forwarded_for: HeaderValue,
     trusted: bool,
 }
 
 impl Peer {
-    /// The peer at `address`.
+    /// The peer at `address`, who came in by `entrance`.
     #[must_use]
-    pub fn new(address: IpAddr, trusted: &[IpNet]) -> Self {
+    pub fn new(address: IpAddr, entrance: Entrance, trusted: &[IpNet]) -> Self {
         let address = address.to_canonical();
         let forwarded_for = HeaderValue::from_str(&address.to_string())
             .unwrap_or(HeaderValue::from_static("unknown"));
-        Self { address, forwarded_for, trusted: contains(trusted, address) }
+        Self { address, entrance, forwarded_for, trusted: contains(trusted, address) }
+    }
+
+    /// The one of our sockets that it came in by.
+    #[must_use]
+    pub const fn entrance(&self) -> Entrance {
+        self.entrance
     }
 }
 
@@ -319,7 +327,7 @@ mod tests {
 
     fn peer(trusted: bool) -> Peer {
         let address = if trusted { PEER } else { "192.0.2.7" };
-        Peer::new(address.parse().unwrap(), sanitizer().trusted())
+        Peer::new(address.parse().unwrap(), Entrance::Callers, sanitizer().trusted())
     }
 
     fn id() -> HeaderValue {

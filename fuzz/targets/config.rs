@@ -3,13 +3,14 @@
 //! Input: a configuration file. The files that it names are those of `fuzz/fixtures`, whatever it
 //! calls them: an `absent`, `empty` or `junk` in the name asks for a bad one.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use airside::config::tree::{Entry, Node, Origin, Tree, Value};
 use airside::config::{Config, Problems, from_tree};
-use airside::route::{Access, Door, Ui};
+use airside::route::{AIRFLOW_2, AIRFLOW_3, Access, Door, Execution, Table, Ui};
 
 /// `accepted` or `refused`.
 pub(crate) fn run(data: &[u8]) -> &'static str {
@@ -71,21 +72,38 @@ fn is_what_was_written(config: &Config, root: &Node) {
     let says = |key: &str, word: &str| access(key).and_then(Node::text) == Some(word);
     let door = |open: bool| if open { Door::Open } else { Door::Closed };
     let Access {
-        airflow: _,
+        airflow,
         ui,
         password_login,
         execution_api,
+        workers_apart,
+        exchange,
         docs,
         preflight,
         public,
         base_path,
     } = &config.gate.access;
+    let second = root.get("upstream").and_then(|upstream| upstream.get("airflow"));
+    let second = second.is_some_and(|node| matches!(node.value, Value::Integer(2)));
+    let table: &Table = if second { &AIRFLOW_2 } else { &AIRFLOW_3 };
+    assert!(std::ptr::eq(*airflow, table));
     let closed = says("ui", "closed");
     assert_eq!(*ui, if closed { Ui::Closed } else { Ui::Airflow });
     assert_eq!(config.gate.sessions, !closed);
     let unsaid = access("password_login").is_none_or(|node| matches!(node.value, Value::Null));
     assert_eq!(*password_login, door(says("password_login", "open") || (unsaid && !closed)));
-    assert_eq!(*execution_api, door(!says("execution_api", "closed")));
+    let workers = match access("execution_api").and_then(Node::text) {
+        Some("closed") => Execution::Closed,
+        Some("verify") => Execution::Verify,
+        _ => Execution::Forward,
+    };
+    assert_eq!(*execution_api, workers);
+    assert_eq!(*workers_apart, config.execution.is_some());
+    let address = root.get("execution_listen").and_then(Node::text);
+    assert_eq!(config.execution.map(Ok), address.map(str::parse::<SocketAddr>));
+    let enabled = root.get("exchange").and_then(|exchange| exchange.get("enabled"));
+    let enabled = enabled.is_some_and(|node| matches!(node.value, Value::Bool(true)));
+    assert_eq!(*exchange, door(enabled));
     assert_eq!(*docs, door(says("docs", "open")));
     assert_eq!(*preflight, door(says("preflight", "airflow")));
     let listed = texts(access("public"));

@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
+use airside::downstream::acceptor::Entrance;
 use airside::rejection::Reason;
 use airside::sanitize::{Peer, Sanitizer};
 use http::header::{HOST, HeaderName};
@@ -155,7 +156,7 @@ impl Sent<'_> {
     }
 
     fn peer(&self) -> Peer {
-        Peer::new(self.address(), SANITIZER.trusted())
+        Peer::new(self.address(), Entrance::Callers, SANITIZER.trusted())
     }
 }
 

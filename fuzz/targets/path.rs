@@ -5,8 +5,9 @@
 
 use std::sync::LazyLock;
 
-use airside::rejection::Reason;
-use airside::route::{AIRFLOW_3, Access, Class, Door, Route, Ui};
+use airside::downstream::acceptor::Entrance;
+use airside::rejection::{Reason, Rejection};
+use airside::route::{AIRFLOW_3, Access, Class, Door, Execution, Route, Ui};
 use http::Method;
 
 /// The class under which it is open, `protected` or the reason, by the default settings.
@@ -16,23 +17,31 @@ pub(crate) fn run(data: &[u8]) -> &'static str {
         return "unreadable";
     };
     let Ok(method) = Method::from_bytes(method.as_bytes()) else { return "unreadable" };
-    let requests = SETTINGS.each_ref().map(|access| Request { access, method: &method, path });
-    for request in &requests {
-        request.is_judged_by_the_rules();
-        request.encoding_opens_nothing();
+    let by = |access, entrance| Request { access, entrance, method: &method, path };
+    for entrance in [Entrance::Callers, Entrance::Workers] {
+        for access in &*SETTINGS {
+            let request = by(access, entrance);
+            request.is_judged_by_the_rules();
+            request.encoding_opens_nothing();
+        }
     }
-    requests[0].outcome().unwrap_or_else(Reason::name)
+    by(&SETTINGS[0], Entrance::Callers).outcome().unwrap_or_else(Reason::name)
 }
 
 struct Request<'r> {
     access: &'r Access,
+    entrance: Entrance,
     method: &'r Method,
     path: &'r str,
 }
 
 impl Request<'_> {
+    fn route(&self, path: &str, preflight: bool) -> Result<Route, Rejection> {
+        self.access.route(self.entrance, self.method, path, preflight)
+    }
+
     fn outcome(&self) -> Result<&'static str, Reason> {
-        match self.access.route(self.method, self.path, false) {
+        match self.route(self.path, false) {
             Ok(Route::Protected(_)) => Ok(Class::Protected.name()),
             Ok(open) => Ok(open.class().name()),
             Err(rejection) => Err(rejection.reason()),
@@ -41,7 +50,7 @@ impl Request<'_> {
 
     fn is_judged_by_the_rules(&self) {
         for preflight in [false, true] {
-            match self.access.route(self.method, self.path, preflight) {
+            match self.route(self.path, preflight) {
                 Ok(route) => {
                     assert_eq!(self.refusal(), None, "{route:?}");
                     self.is_on_its_list(&route, preflight);
@@ -68,14 +77,23 @@ impl Request<'_> {
         let reads_below = |root: &str| forms.iter().any(|form| is_below(form, root));
         let reads_as = |path: &str| forms.iter().any(|form| *form == segments(path.as_bytes()));
         if reads_below("/airside") {
-            return Some(Reason::NotFound);
+            let served = self.access.exchange == Door::Open && self.entrance == Entrance::Callers;
+            let there = served && self.is_exactly("/airside/token");
+            let refused = (*self.method != Method::POST).then_some(Reason::MethodRefused);
+            return if there { refused } else { Some(Reason::NotFound) };
+        }
+        let workers = WORKERS.iter().any(|root| reads_below(root));
+        if self.entrance == Entrance::Workers && !workers {
+            return Some(Reason::AccessClosed);
         }
         if self.is_public() {
             return None;
         }
-        let workers = WORKERS.iter().any(|root| reads_below(root));
+        if self.entrance == Entrance::Callers && self.access.workers_apart && workers {
+            return Some(Reason::AccessClosed);
+        }
         let login = *self.method == Method::POST && PASSWORD.iter().any(|door| reads_as(door));
-        let closed = (workers && self.access.execution_api == Door::Closed)
+        let closed = (workers && self.access.execution_api == Execution::Closed)
             || (login && self.access.password_login == Door::Closed);
         closed.then_some(Reason::AccessClosed)
     }
@@ -85,10 +103,27 @@ impl Request<'_> {
         let reading = matches!(*self.method, Method::GET | Method::HEAD);
         let good = match route {
             Route::Protected(_) => true,
-            Route::Untouched(_) => {
-                access.execution_api == Door::Open
-                    && WORKERS.iter().any(|root| self.is_plainly_below(root))
-                    && !self.reads_below_any(&DOCS)
+            Route::Untouched(_) => match access.execution_api {
+                Execution::Forward => self.is_workers(),
+                Execution::Verify => reading && HEALTH.iter().any(|path| self.is_exactly(path)),
+                Execution::Closed => false,
+            },
+            Route::Task(task) => {
+                let own = task.own().is_none_or(|own| self.has_segment(own));
+                access.execution_api == Execution::Verify
+                    && self.is_workers()
+                    && self.reads_below_any(&["/execution"])
+                    && own
+            }
+            Route::Edge(_) => {
+                access.execution_api == Execution::Verify
+                    && self.is_workers()
+                    && self.reads_below_any(&["/edge_worker/v1"])
+            }
+            Route::Exchange(_) => {
+                access.exchange == Door::Open
+                    && *self.method == Method::POST
+                    && self.is_exactly("/airside/token")
             }
             Route::Open(open) => match open.class() {
                 Class::Open => self.is_public(),
@@ -105,10 +140,20 @@ impl Request<'_> {
                     access.preflight == Door::Open && preflight && *self.method == Method::OPTIONS
                 }
                 Class::Shell => access.ui == Ui::Airflow && self.is_shell(reading),
-                Class::Execution | Class::Protected | Class::None => false,
+                Class::Execution | Class::Exchange | Class::Protected | Class::None => false,
             },
         };
         assert!(good, "{route:?} for {} {:?} by {access:?}", self.method, self.path);
+    }
+
+    fn is_workers(&self) -> bool {
+        let plain = WORKERS.iter().any(|root| self.is_plainly_below(root));
+        plain && !self.reads_below_any(&DOCS)
+    }
+
+    fn has_segment(&self, text: &str) -> bool {
+        let decoded = decoded(self.path).unwrap_or_default();
+        segments(&decoded).iter().any(|segment| String::from_utf8_lossy(segment) == text)
     }
 
     fn is_public(&self) -> bool {
@@ -130,7 +175,7 @@ impl Request<'_> {
 
     /// No percent sign ever opens what is closed without it, and none keeps an exact path open.
     fn encoding_opens_nothing(&self) {
-        let plain = self.access.route(self.method, self.path, false);
+        let plain = self.route(self.path, false);
         let exact = [Class::Open, Class::Password];
         for (at, letter) in self.path.char_indices().skip(1).take(MOST_ENCODED) {
             if !letter.is_ascii_alphanumeric() || self.is_encoded_at(at) {
@@ -138,7 +183,7 @@ impl Request<'_> {
             }
             let (before, after) = (&self.path[..at], &self.path[at + 1..]);
             let path = format!("{before}%{:02x}{after}", letter as u32);
-            let encoded = self.access.route(self.method, &path, false);
+            let encoded = self.route(&path, false);
             assert!(is_open(&plain) || !is_open(&encoded), "{path} is {encoded:?}");
             if let Ok(Route::Open(open)) = encoded {
                 assert!(!exact.contains(&open.class()), "{path} is {:?}", open.class());
@@ -183,8 +228,8 @@ impl Request<'_> {
     }
 }
 
-fn is_open(route: &Result<Route, airside::rejection::Rejection>) -> bool {
-    matches!(route, Ok(Route::Open(_) | Route::Untouched(_)))
+fn is_open(route: &Result<Route, Rejection>) -> bool {
+    matches!(route, Ok(Route::Open(_) | Route::Untouched(_) | Route::Exchange(_)))
 }
 
 /// `None` where a percent sign is not followed by two hexadecimal digits.
@@ -226,6 +271,7 @@ const MOST_ENCODED: usize = 24;
 // As docs/configuration.md has them.
 const OPEN: [&str; 2] = ["/api/v2/monitor/health", "/api/v2/version"];
 const WORKERS: [&str; 2] = ["/execution", "/edge_worker"];
+const HEALTH: [&str; 3] = ["/execution/health", "/execution/health/ping", "/edge_worker/v1/health"];
 const PASSWORD: [&str; 3] = ["/auth/token", "/auth/token/cli", "/auth/login/"];
 const DOCS: [&str; 10] = [
     "/docs",
@@ -253,14 +299,17 @@ const NO_PAGES: [&str; 10] = [
 ];
 const SESSION: [&str; 2] = ["/api/v2/auth/login", "/api/v2/auth/logout"];
 
-/// The default first; then everything open and everything closed, below a base path.
-static SETTINGS: LazyLock<[Access; 3]> = LazyLock::new(|| {
+/// The default first; then everything open and everything closed, below a base path, and workers on
+/// their own, looked at.
+static SETTINGS: LazyLock<[Access; 4]> = LazyLock::new(|| {
     let default = Access {
         airflow: &AIRFLOW_3,
         base_path: String::new(),
         ui: Ui::Airflow,
         password_login: Door::Open,
-        execution_api: Door::Open,
+        execution_api: Execution::Forward,
+        workers_apart: false,
+        exchange: Door::Closed,
         docs: Door::Closed,
         preflight: Door::Closed,
         public: vec![(Method::GET, "/api/v2/config".into()), (Method::POST, "/hook/".into())],
@@ -269,14 +318,16 @@ static SETTINGS: LazyLock<[Access; 3]> = LazyLock::new(|| {
         base_path: "/af".into(),
         docs: Door::Open,
         preflight: Door::Open,
+        exchange: Door::Open,
         ..default.clone()
     };
     let narrow = Access {
         base_path: "/af/x.y".into(),
         ui: Ui::Closed,
         password_login: Door::Closed,
-        execution_api: Door::Closed,
+        execution_api: Execution::Closed,
         ..default.clone()
     };
-    [default, wide, narrow]
+    let apart = Access { execution_api: Execution::Verify, workers_apart: true, ..wide.clone() };
+    [default, wide, narrow, apart]
 });

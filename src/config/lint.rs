@@ -29,11 +29,9 @@ static SCHEMA: LazyLock<Json> = LazyLock::new(|| {
 
 /// Keys and values of the configuration's design that this version does not have: refused by name
 /// rather than as unknown. Without values: the whole key.
-const LATER: [(&str, &[&str]); 16] = [
-    ("execution_listen", &[]),
+const LATER: [(&str, &[&str]); 13] = [
     ("tls", &[]),
     ("proxy_protocol", &[]),
-    ("exchange", &[]),
     ("forward_auth", &[]),
     ("telemetry", &[]),
     ("admin.status", &["open"]),
@@ -44,7 +42,6 @@ const LATER: [(&str, &[&str]); 16] = [
     ("handoff.auth_manager", &["fab"]),
     ("handoff.fab", &[]),
     ("access.ui", &["login"]),
-    ("access.execution_api", &["verify"]),
     ("limits.failing_per_client", &[]),
 ];
 
@@ -506,9 +503,7 @@ log: {{access: 'yes'}}
         for later in [
             "tls: {cert_file: /c, key_file: /k}",
             "proxy_protocol: true",
-            "exchange: {enabled: true}",
             "access: {ui: login}",
-            "access: {execution_api: verify}",
             "admin: {status: open}",
         ] {
             let found = problems(&format!("{GOOD}\n{later}\n"));

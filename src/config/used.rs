@@ -40,6 +40,8 @@ use crate::upstream;
 pub struct Config {
     /// Where callers connect.
     pub listen: SocketAddr,
+    /// Where workers connect, if that is not the same.
+    pub execution: Option<SocketAddr>,
     /// Where probes and scrapes connect.
     pub admin: SocketAddr,
     /// Whether readiness needs keys of every issuer.
@@ -114,6 +116,8 @@ impl Builder<'_, '_, '_> {
         let written = self.written;
         let listen = self.socket("listen", &written.listen);
         let admin = self.socket("admin.listen", &written.admin.listen);
+        let execution = written.execution_listen.as_ref();
+        let execution = execution.and_then(|address| self.socket("execution_listen", address));
         let upstream = self.upstream();
         self.cache_dir = self.cache_dir();
         let issuers = self.issuers();
@@ -123,7 +127,9 @@ impl Builder<'_, '_, '_> {
         let access = self.access();
         let prefix = upstream.as_ref().map_or("", |upstream| upstream.prefix.as_str());
         let handoff = self.handoff(prefix);
+        let terms = self.terms();
         let sanitizer = handoff.as_ref().map(|(handoff, _)| self.sanitizer(&handoff.headers));
+        self.tasks_have_an_issuer();
         self.drain_fits();
         self.spans_are_positive();
         let leeway = self.at_most("leeway", written.leeway.0, MOST_LEEWAY);
@@ -136,6 +142,7 @@ impl Builder<'_, '_, '_> {
         let limits = &written.limits;
         Some(Config {
             listen: listen?,
+            execution,
             admin: admin?,
             ready_needs_keys: written.admin.ready_needs_keys,
             gate: Gate {
@@ -147,10 +154,11 @@ impl Builder<'_, '_, '_> {
                 },
                 access: access?,
                 callers: Callers::new(
-                    verifier?.watching(Arc::clone(&revocations)),
+                    verifier?.watching(Arc::clone(&revocations)).without(handoff.specimens()),
                     Directory::new(mappings, self.held(), teams),
                 ),
                 handoff,
+                terms: terms?,
                 token_bytes: limits.token_bytes as usize,
                 in_flight: u64::from(limits.in_flight),
             },

@@ -12,7 +12,9 @@ pub use airflow::{
     Access, Assertion, AuthManager, Delegate, Door, ExecutionApi, Handoff, HandoffType, Headers,
     Preflight, PublishedKey, Ui, Upstream,
 };
-pub use issuers::{Airflow, Algorithm, Cloud, Entra, Issuer, Oidc, Roles, ValueMap, Version};
+pub use issuers::{
+    Airflow, Algorithm, Cloud, Entra, Issuer, Oidc, Roles, TASK_AUDIENCE, ValueMap, Version,
+};
 pub(in crate::config) use values::format;
 pub use values::{Lapse, Network, OneOrMany, SocketAddress, WebAddress};
 
@@ -24,6 +26,10 @@ pub struct Written {
     /// Where callers connect.
     #[serde(default = "listen")]
     pub listen: SocketAddress,
+    /// Where workers connect, if that is not the same: `/execution/` and `/edge_worker/` are served
+    /// there alone.
+    #[serde(default)]
+    pub execution_listen: Option<SocketAddress>,
     /// Probes and metrics.
     #[serde(default)]
     pub admin: Admin,
@@ -51,6 +57,9 @@ pub struct Written {
     /// Tokens that are refused although they verify.
     #[serde(default)]
     pub revocation: Revocation,
+    /// Tokens in exchange for tokens.
+    #[serde(default)]
+    pub exchange: Exchange,
     /// What a client may take.
     #[serde(default)]
     pub limits: Limits,
@@ -111,6 +120,16 @@ pub struct Keys {
 pub struct Revocation {
     /// A YAML file with the list of them; followed when it changes.
     pub file: Option<String>,
+}
+
+/// Tokens in exchange for tokens: `POST /airside/token` (RFC 8693).
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Exchange {
+    /// Whether they are given.
+    pub enabled: bool,
+    /// The longest that one lasts; never longer than the one it is given for.
+    pub lifetime: Lapse,
 }
 
 /// What a client may take.
@@ -214,6 +233,12 @@ impl Default for Keys {
             cache_dir: None,
             timeout: Lapse::seconds(5),
         }
+    }
+}
+
+impl Default for Exchange {
+    fn default() -> Self {
+        Self { enabled: false, lifetime: Lapse::seconds(5 * 60) }
     }
 }
 

@@ -1,18 +1,56 @@
 //! Accepts connections and hands each to the core that has the fewest: fair with few long
 //! connections too, which `SO_REUSEPORT` is not, and the one place for the connection limit.
 
+use std::future::pending;
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 use tracing::warn;
 
-use super::core::Handle;
+use super::core::{Arrived, Handle};
+
+/// Which of our sockets a connection came in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entrance {
+    /// `listen`: where callers connect.
+    Callers,
+    /// `execution_listen`: where workers alone connect.
+    Workers,
+}
+
+/// The sockets that connections come in by.
+#[derive(Debug)]
+pub struct Entrances {
+    /// Where callers connect.
+    pub callers: TcpListener,
+    /// Where workers connect, if that is not the same.
+    pub workers: Option<TcpListener>,
+}
+
+impl Entrances {
+    async fn next(&self) -> (io::Result<(TcpStream, SocketAddr)>, Entrance) {
+        tokio::select! {
+            accepted = self.callers.accept() => (accepted, Entrance::Callers),
+            accepted = self.next_worker() => (accepted, Entrance::Workers),
+        }
+    }
+
+    async fn next_worker(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        match &self.workers {
+            Some(workers) => workers.accept().await,
+            None => pending().await,
+        }
+    }
+}
 
 /// Accepts until the future is dropped; above `limit` open connections new ones are closed.
-pub async fn accept(listener: TcpListener, cores: &[Handle], limit: u64) {
+pub async fn accept(entrances: Entrances, cores: &[Handle], limit: u64) {
     loop {
-        let (socket, address) = match listener.accept().await {
+        let (accepted, entrance) = entrances.next().await;
+        let (socket, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of descriptors or memory: serving what there is makes room again.
@@ -28,7 +66,7 @@ pub async fn accept(listener: TcpListener, cores: &[Handle], limit: u64) {
         if open >= limit {
             core.metrics().connection_shed();
         } else if let Ok(socket) = socket.into_std() {
-            core.take(socket, address.ip());
+            core.take(Arrived { socket, address: address.ip(), entrance });
         }
     }
 }

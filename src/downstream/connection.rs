@@ -1,7 +1,6 @@
 //! One client connection: HTTP/1.1 with keep-alive, until it ends or the drain begins.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,6 +10,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
+use super::core::Arrived;
 use super::head::{HeadTimer, Phase};
 use crate::proxy::{self, Core};
 use crate::sanitize::Peer;
@@ -31,20 +31,16 @@ pub struct Limits {
 const LEAST_BUFFER: usize = 8192;
 
 /// Serves the connection to its end.
-pub async fn serve(
-    core: Rc<Core>,
-    stream: TcpStream,
-    address: IpAddr,
-    limits: Limits,
-    mut drain: Drain,
-) {
+pub async fn serve(core: Rc<Core>, arrived: Arrived, limits: Limits, mut drain: Drain) {
+    let Arrived { socket, address, entrance } = arrived;
+    let Ok(stream) = TcpStream::from_std(socket) else { return };
     // Answers leave at once; without it small ones may wait 40 ms for an ACK.
     if stream.set_nodelay(true).is_err() {
         return;
     }
     let phase = Phase::default();
     let io = HeadTimer::new(TokioIo::new(stream), phase.clone(), limits.header_timeout);
-    let peer = Peer::new(address, core.gate.sanitizer.trusted());
+    let peer = Peer::new(address, entrance, core.gate.sanitizer.trusted());
     let service = service_fn(|request| {
         let turn = phase.serve();
         let answer = proxy::serve(&core, &peer, turn, request);

@@ -12,6 +12,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
+use super::acceptor::Entrance;
 use super::connection::{self, Limits};
 use crate::proxy::{Core, Gate};
 use crate::shutdown::Drain;
@@ -39,8 +40,19 @@ pub struct Blueprint {
 /// connection has ended.
 #[derive(Debug)]
 pub struct Handle {
-    sockets: UnboundedSender<(TcpStream, IpAddr)>,
+    sockets: UnboundedSender<Arrived>,
     metrics: Arc<CoreMetrics>,
+}
+
+/// A socket on its way to a core.
+#[derive(Debug)]
+pub struct Arrived {
+    /// The socket.
+    pub socket: TcpStream,
+    /// The address of its other end.
+    pub address: IpAddr,
+    /// The one of ours that it came in by.
+    pub entrance: Entrance,
 }
 
 impl Handle {
@@ -51,9 +63,9 @@ impl Handle {
     }
 
     /// Hands a socket to the core.
-    pub fn take(&self, socket: TcpStream, address: IpAddr) {
+    pub fn take(&self, arrived: Arrived) {
         self.metrics.connection_opened();
-        if self.sockets.send((socket, address)).is_err() {
+        if self.sockets.send(arrived).is_err() {
             self.metrics.connection_closed();
         }
     }
@@ -95,7 +107,7 @@ async fn serve(
     number: usize,
     blueprint: Blueprint,
     metrics: Arc<CoreMetrics>,
-    mut arriving: UnboundedReceiver<(TcpStream, IpAddr)>,
+    mut arriving: UnboundedReceiver<Arrived>,
     drain: Drain,
 ) {
     let recorder = Rc::new(Recorder { metrics: Arc::clone(&metrics), log: blueprint.log });
@@ -105,14 +117,12 @@ async fn serve(
     loop {
         tokio::select! {
             arrived = arriving.recv() => {
-                let Some((socket, address)) = arrived else { break };
+                let Some(arrived) = arrived else { break };
                 let (core, drain) = (Rc::clone(&core), drain.clone());
                 let open = Open(Arc::clone(&metrics));
                 connections.spawn_local(async move {
                     let _open = open;
-                    if let Ok(socket) = tokio::net::TcpStream::from_std(socket) {
-                        connection::serve(core, socket, address, blueprint.limits, drain).await;
-                    }
+                    connection::serve(core, arrived, blueprint.limits, drain).await;
                 });
             }
             // Ended ones are collected as they end.

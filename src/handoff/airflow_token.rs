@@ -49,6 +49,12 @@ impl Minter {
         Self { key, audience, issuer, lifetime }
     }
 
+    /// The key it signs with.
+    #[must_use]
+    pub const fn key(&self) -> &SigningKey {
+        &self.key
+    }
+
     /// The Authorization header for a principal: the one it has, or a new one.
     pub fn authorization(
         &self,
@@ -60,15 +66,20 @@ impl Minter {
         {
             return Ok(statement.header.clone());
         }
-        let header = self.sign(principal, now)?;
+        let header = header(&self.sign(principal, now, now.after(self.lifetime))?)?;
         let statement =
             Statement { header: header.clone(), renew_at: now.after(self.lifetime / 2) };
         principal.statement.store(Some(Arc::new(statement)));
         Ok(header)
     }
 
-    fn sign(&self, principal: &Principal, now: Timestamp) -> Result<HeaderValue, Rejection> {
-        let failed = |found: String| Rejection::found_that(Reason::HandoffFailed, found);
+    /// A token of its own for a principal, from `now` until `expires`.
+    pub fn sign(
+        &self,
+        principal: &Principal,
+        now: Timestamp,
+        expires: Timestamp,
+    ) -> Result<String, Rejection> {
         let role =
             principal.roles().first().ok_or_else(|| failed("the principal has no role".into()))?;
         let role = role.name().to_ascii_lowercase();
@@ -81,14 +92,21 @@ impl Minter {
             iss: self.issuer.as_deref(),
             iat: now.unix(),
             nbf: now.unix(),
-            exp: now.after(self.lifetime).unix(),
+            exp: expires.unix(),
             jti: &jti,
         };
         let signed = self.key.sign("JWT", &claims);
-        let token = signed.map_err(|error| failed(format!("signing failed: {error}")))?;
-        let mut header = HeaderValue::try_from(format!("Bearer {token}"))
-            .map_err(|_| failed("the token is no header value".into()))?;
-        header.set_sensitive(true);
-        Ok(header)
+        signed.map_err(|error| failed(format!("signing failed: {error}")))
     }
+}
+
+fn header(token: &str) -> Result<HeaderValue, Rejection> {
+    let mut header = HeaderValue::try_from(format!("Bearer {token}"))
+        .map_err(|_| failed("the token is no header value".into()))?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+fn failed(found: String) -> Rejection {
+    Rejection::found_that(Reason::HandoffFailed, found)
 }

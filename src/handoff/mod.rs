@@ -8,6 +8,7 @@ pub mod signing;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{AUTHORIZATION, COOKIE, HeaderName};
 use http::request::Parts;
@@ -17,12 +18,14 @@ use hyper::body::Incoming;
 use crate::caller::Authenticated;
 use crate::clock::Timestamp;
 use crate::identity::Principal;
-use crate::policy::{Carrier, Delegated, Granted};
-use crate::rejection::Rejection;
+use crate::policy::{Carrier, Delegated, Entitled, Errand, Granted};
+use crate::rejection::{Reason, Rejection};
 use crate::route::{OpenRoute, UntouchedRoute};
 use crate::sanitize::Inbound;
+use crate::token::worker::Specimen;
 use airflow_token::Minter;
 use assertion::Asserter;
+use signing::SigningKey;
 
 /// A request that Airflow may see: it carries our statement, or none.
 #[derive(Debug)]
@@ -53,6 +56,14 @@ impl<B> UpstreamRequest<B> {
     pub fn into_parts(self) -> (Parts, B, Bearer) {
         (self.parts, self.body, self.bearer)
     }
+}
+
+/// A token that a caller is given.
+pub struct Issued {
+    /// The compact JWS.
+    pub token: String,
+    /// How long it is good for.
+    pub lifetime: Duration,
 }
 
 /// How identities are handed to Airflow.
@@ -100,6 +111,14 @@ pub enum Cookies {
 }
 
 impl Handoff {
+    /// By what the keys that sign here are known again.
+    #[must_use]
+    pub fn specimens(&self) -> Vec<Specimen> {
+        let minters = self.minter.iter().map(Minter::key);
+        let keys = minters.chain(self.asserter.iter().map(Asserter::key));
+        keys.filter_map(SigningKey::specimen).collect()
+    }
+
     /// A granted request: under the caller's own token where Airflow issued it, otherwise under a
     /// statement of ours.
     pub fn as_caller<B>(
@@ -139,6 +158,27 @@ impl Handoff {
         Ok(Bearer::Ours(Arc::clone(principal)))
     }
 
+    /// A token for the caller to show Airflow: it lasts as long as the one it was given for, and no
+    /// longer than `longest`.
+    pub fn issue(
+        &self,
+        entitled: &Entitled,
+        longest: Duration,
+        now: Timestamp,
+    ) -> Result<Issued, Rejection> {
+        let Some(minter) = &self.minter else {
+            return Err(Rejection::found_that(Reason::HandoffFailed, "no key signs tokens"));
+        };
+        let caller = entitled.caller();
+        let expires = caller.expires().min(now.after(longest));
+        if expires <= now {
+            // Within the leeway it still opens a request, but another token would be born dead.
+            return Err(Rejection::found_that(Reason::TokenExpired, "it ends now"));
+        }
+        let token = minter.sign(caller.principal(), now, expires)?;
+        Ok(Issued { token, lifetime: Duration::from_secs(expires.unix() - now.unix()) })
+    }
+
     /// A request with a credential for Airflow to judge. Where that is not the session, there is
     /// none beside it: it would say something else.
     #[must_use]
@@ -176,6 +216,14 @@ impl Handoff {
     #[must_use]
     pub fn untouched<B>(&self, request: Inbound<B>, _route: &UntouchedRoute) -> UpstreamRequest<B> {
         self.with_cookies(request, Bearer::None)
+    }
+
+    /// A request of a worker whose task has been verified: as it came, under the token alone.
+    #[must_use]
+    pub fn errand<B>(&self, errand: Errand<B>) -> UpstreamRequest<B> {
+        let (mut parts, body) = errand.into_inner().into_parts();
+        parts.headers.remove(COOKIE);
+        UpstreamRequest { parts, body, bearer: Bearer::Airflows }
     }
 
     fn with_cookies<B>(&self, request: Inbound<B>, bearer: Bearer) -> UpstreamRequest<B> {

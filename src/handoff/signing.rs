@@ -8,7 +8,9 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::jwks;
 use crate::secret::Secret;
+use crate::token::worker::Specimen;
 
 /// A key to sign with: its algorithm follows from its type and is never chosen by anybody.
 pub struct SigningKey {
@@ -49,6 +51,19 @@ impl SigningKey {
         header.typ = Some(typ.to_owned());
         header.kid = self.public.as_ref().and_then(|public| public.common.key_id.clone());
         jsonwebtoken::encode(&header, claims, &self.key)
+    }
+
+    /// By what it is known again, wherever it stands in a key set; nothing of a shared secret, which
+    /// is Airflow's own.
+    #[must_use]
+    pub fn specimen(&self) -> Option<Specimen> {
+        let algorithm = match self.algorithm {
+            Algorithm::RS256 => jwks::Algorithm::Rs256,
+            Algorithm::ES256 => jwks::Algorithm::Es256,
+            Algorithm::EdDSA => jwks::Algorithm::EdDsa,
+            _ => return None,
+        };
+        Specimen::of(&self.sign("JWT", &json!({})).ok()?, algorithm)
     }
 
     /// What may be published of it; nothing of a shared secret.

@@ -84,6 +84,14 @@ impl<'p> Path<'p> {
         self.decoded_forms().any(|form| form == path)
     }
 
+    /// The decoded segments below `root`, where the path is below it: for closing.
+    pub(super) fn segments_below(&self, root: &str) -> Option<Vec<&[u8]>> {
+        let forms = self.decoded_forms();
+        let below = forms.filter_map(|form| form.strip_prefix(root.as_bytes())?.strip_prefix(b"/"));
+        // The last form is the one without the base path, if there is one: what Airflow looks at.
+        Some(below.last()?.split(|byte| *byte == b'/').collect())
+    }
+
     fn decoded_forms(&self) -> impl Iterator<Item = &[u8]> {
         let inner = self.inner_start.and_then(|start| self.decoded.get(start..));
         std::iter::once(self.decoded.as_ref()).chain(inner)

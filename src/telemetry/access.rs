@@ -9,7 +9,7 @@ use std::time::Duration;
 use humantime::format_rfc3339_millis;
 use tracing_appender::non_blocking::NonBlocking;
 
-use super::exchange::Exchange;
+use super::exchange::{Caller, Exchange};
 use super::logging::Format;
 use crate::clock;
 use crate::rejection::Reason;
@@ -67,10 +67,10 @@ enum Field<'a> {
 
 /// The line's fields, in order: the one place that knows them.
 fn fields(exchange: &Exchange, write: &mut dyn FnMut(&str, Field<'_>)) {
-    let principal = exchange.principal.as_deref();
+    let caller = exchange.caller.as_ref();
     let status = exchange.status.map_or(CLIENT_GONE, |status| status.as_u16());
-    let roles = principal.and_then(|p| p.roles_header()).and_then(|roles| roles.to_str().ok());
     let millis = |span: Option<Duration>| span.map_or(Field::Absent, Field::Millis);
+    let name = caller.map(Caller::name);
     let plain = |text: Option<&'static str>| text.map_or(Field::Absent, Field::Plain);
     write("request_id", Field::Plain(exchange.request_id.to_str().unwrap_or_default()));
     write("method", Field::Plain(exchange.method.as_str()));
@@ -78,9 +78,9 @@ fn fields(exchange: &Exchange, write: &mut dyn FnMut(&str, Field<'_>)) {
     write("status", Field::Number(u64::from(status)));
     write("reason", plain(exchange.reason.map(Reason::name)));
     write("class", Field::Plain(exchange.class.name()));
-    write("issuer", principal.map_or(Field::Absent, |p| Field::Quoted(p.issuer())));
-    write("principal", principal.map_or(Field::Absent, |p| Field::Quoted(p.username())));
-    write("roles", roles.map_or(Field::Absent, Field::Quoted));
+    write("issuer", quoted(caller.map(Caller::issuer)));
+    write("principal", quoted(name.as_deref()));
+    write("roles", quoted(caller.and_then(Caller::roles)));
     write("client", Field::Plain(&exchange.client.to_string()));
     write("total_ms", Field::Millis(exchange.begun.elapsed()));
     write("verify_ms", millis(exchange.verify));
@@ -93,6 +93,10 @@ fn fields(exchange: &Exchange, write: &mut dyn FnMut(&str, Field<'_>)) {
     if let Some(found) = &exchange.found {
         write("found", Field::Quoted(bounded(found)));
     }
+}
+
+fn quoted(text: Option<&str>) -> Field<'_> {
+    text.map_or(Field::Absent, Field::Quoted)
 }
 
 /// A stranger chooses how long paths and claims are; a line has room for so much of one.

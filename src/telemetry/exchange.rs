@@ -1,6 +1,7 @@
 //! The record of one request: it travels beside the request, each step fills in what it learns, and
 //! when the last byte is answered (or the client is gone) it is dropped, logged and counted.
 
+use std::borrow::Cow;
 use std::error::Error as _;
 use std::io;
 use std::net::IpAddr;
@@ -17,6 +18,7 @@ use crate::downstream::head::Turn;
 use crate::identity::Principal;
 use crate::rejection::{Reason, Rejection};
 use crate::route::Class;
+use crate::token::worker::VerifiedTask;
 
 /// One request as it is logged and counted.
 #[derive(Debug)]
@@ -28,7 +30,7 @@ pub struct Exchange {
     pub(super) uri: Uri,
     pub(super) client: IpAddr,
     pub(super) class: Class,
-    pub(super) principal: Option<Arc<Principal>>,
+    pub(super) caller: Option<Caller>,
     pub(super) reason: Option<Reason>,
     pub(super) found: Option<String>,
     pub(super) status: Option<StatusCode>,
@@ -38,6 +40,36 @@ pub struct Exchange {
     pub(super) bytes_out: u64,
     pub(super) cut: bool,
     _turn: Turn,
+}
+
+/// Who is calling, once verified.
+#[derive(Debug)]
+pub(super) enum Caller {
+    Principal(Arc<Principal>),
+    Task(VerifiedTask),
+}
+
+impl Caller {
+    pub(super) fn issuer(&self) -> &str {
+        match self {
+            Self::Principal(principal) => principal.issuer(),
+            Self::Task(task) => task.issuer(),
+        }
+    }
+
+    pub(super) fn name(&self) -> Cow<'_, str> {
+        match self {
+            Self::Principal(principal) => principal.username().into(),
+            Self::Task(task) => task.id().to_string().into(),
+        }
+    }
+
+    pub(super) fn roles(&self) -> Option<&str> {
+        match self {
+            Self::Principal(principal) => principal.roles_header()?.to_str().ok(),
+            Self::Task(_) => None,
+        }
+    }
 }
 
 /// Where a core's exchanges end.
@@ -92,7 +124,7 @@ impl Exchange {
             uri,
             client,
             class: Class::None,
-            principal: None,
+            caller: None,
             reason: None,
             found: None,
             status: None,
@@ -118,7 +150,12 @@ impl Exchange {
 
     /// The caller is known.
     pub fn identified(&mut self, principal: &Arc<Principal>) {
-        self.principal = Some(Arc::clone(principal));
+        self.caller = Some(Caller::Principal(Arc::clone(principal)));
+    }
+
+    /// The caller is a worker, for this task.
+    pub fn identified_task(&mut self, task: &VerifiedTask) {
+        self.caller = Some(Caller::Task(task.clone()));
     }
 
     /// Judging the credential took the time since `since`.

@@ -127,6 +127,8 @@ impl CoreMetrics {
 enum Outcome {
     /// Airflow answered, with a status of this hundred.
     Forwarded(u8),
+    /// We gave a token for a token.
+    Answered,
     /// The client went away before the end of an answer.
     Abandoned,
     /// We refused, or the answer broke off.
@@ -135,12 +137,13 @@ enum Outcome {
 
 impl Outcome {
     const HUNDREDS: usize = 5;
-    const COUNT: usize = Self::HUNDREDS + 1 + Reason::ALL.len();
+    const COUNT: usize = Self::HUNDREDS + 2 + Reason::ALL.len();
 
     fn of(exchange: &Exchange) -> Self {
         match (exchange.reason, exchange.status) {
             (Some(reason), _) => Self::Refused(reason),
             (None, _) if exchange.cut => Self::Abandoned,
+            (None, Some(_)) if exchange.class == Class::Exchange => Self::Answered,
             (None, None) => Self::Abandoned,
             (None, Some(status)) => {
                 Self::Forwarded(u8::try_from(status.as_u16() / 100).unwrap_or(5).clamp(1, 5))
@@ -151,7 +154,7 @@ impl Outcome {
     fn all() -> impl Iterator<Item = Self> {
         (1..=5)
             .map(Self::Forwarded)
-            .chain([Self::Abandoned])
+            .chain([Self::Abandoned, Self::Answered])
             .chain(Reason::ALL.into_iter().map(Self::Refused))
     }
 
@@ -159,7 +162,8 @@ impl Outcome {
         match self {
             Self::Forwarded(hundred) => hundred as usize - 1,
             Self::Abandoned => Self::HUNDREDS,
-            Self::Refused(reason) => Self::HUNDREDS + 1 + reason as usize,
+            Self::Answered => Self::HUNDREDS + 1,
+            Self::Refused(reason) => Self::HUNDREDS + 2 + reason as usize,
         }
     }
 
@@ -171,6 +175,7 @@ impl Outcome {
             Self::Forwarded(4) => ("forwarded", "4xx", ""),
             Self::Forwarded(_) => ("forwarded", "5xx", ""),
             Self::Abandoned => ("abandoned", "", ""),
+            Self::Answered => ("answered", "2xx", ""),
             Self::Refused(reason) => ("refused", "", reason.name()),
         };
         [("outcome", outcome), ("code", code), ("reason", reason)]

@@ -72,15 +72,15 @@ impl<'a> Claims<'a> {
     /// The times of the token. `exp` is always needed; `iat` and `nbf` as `needed` says, and they
     /// count wherever they are.
     pub fn validity(&self, needed: Needed, leeway: Duration) -> Result<Validity, Rejection> {
-        let start = |name| match (self.time(name)?, needed) {
-            (Some(time), _) => Ok(time),
-            (None, Needed::ExpiryAlone) => Ok(Timestamp::from_unix(0)),
-            (None, Needed::All) => Err(missing(name)),
+        let start = |name, needed| match self.time(name)? {
+            Some(time) => Ok(time),
+            None if needed => Err(missing(name)),
+            None => Ok(Timestamp::from_unix(0)),
         };
         Ok(Validity {
             expires: self.time("exp")?.ok_or_else(|| missing("exp"))?,
-            starts: start("nbf")?,
-            issued: start("iat")?,
+            starts: start("nbf", needed == Needed::All)?,
+            issued: start("iat", needed != Needed::ExpiryAlone)?,
             leeway,
         })
     }
@@ -101,6 +101,8 @@ impl<'a> Claims<'a> {
 pub enum Needed {
     /// `exp`, `iat` and `nbf`: Entra and Airflow always write them.
     All,
+    /// `exp` and `iat`: what Airflow asks of the tokens of its tasks.
+    ExpiryAndIssue,
     /// `exp`: all that every OpenID issuer writes of them.
     ExpiryAlone,
 }
@@ -115,6 +117,12 @@ pub struct Validity {
 }
 
 impl Validity {
+    /// `exp`, without the leeway.
+    #[must_use]
+    pub const fn expires(&self) -> Timestamp {
+        self.expires
+    }
+
     /// Judges the times at `now`, giving both clocks the leeway.
     pub fn check(&self, now: Timestamp) -> Result<(), Rejection> {
         if now >= self.expires.after(self.leeway) {
@@ -193,18 +201,23 @@ mod tests {
 
     #[test]
     fn what_need_not_be_there_counts_where_it_is() {
-        let validity = |claims: &str| {
+        use Needed::{ExpiryAlone, ExpiryAndIssue};
+        let validity = |claims: &str, needed| {
             let claims = Claims::verified(Json::parse(claims.as_bytes()).unwrap());
-            let validity = claims.validity(Needed::ExpiryAlone, LEEWAY);
+            let validity = claims.validity(needed, LEEWAY);
             validity.and_then(|validity| validity.check(Timestamp::from_unix(1000)))
         };
-        for (claims, expected) in [
-            (r#"{"exp":2000}"#, None),
-            (r#"{"exp":2000,"nbf":1500}"#, Some(Reason::TokenNotYetValid)),
-            (r#"{"exp":2000,"iat":"x"}"#, Some(Reason::ClaimInvalid)),
-            (r#"{"iat":1,"nbf":1}"#, Some(Reason::ClaimMissing)),
+        for (claims, needed, expected) in [
+            (r#"{"exp":2000}"#, ExpiryAlone, None),
+            (r#"{"exp":2000,"nbf":1500}"#, ExpiryAlone, Some(Reason::TokenNotYetValid)),
+            (r#"{"exp":2000,"iat":"x"}"#, ExpiryAlone, Some(Reason::ClaimInvalid)),
+            (r#"{"iat":1,"nbf":1}"#, ExpiryAlone, Some(Reason::ClaimMissing)),
+            (r#"{"exp":2000,"iat":1}"#, ExpiryAndIssue, None),
+            (r#"{"exp":2000,"iat":1,"nbf":1500}"#, ExpiryAndIssue, Some(Reason::TokenNotYetValid)),
+            (r#"{"exp":2000,"nbf":1}"#, ExpiryAndIssue, Some(Reason::ClaimMissing)),
         ] {
-            assert_eq!(validity(claims).err().map(|r| r.reason()), expected, "{claims}");
+            let verdict = validity(claims, needed).err().map(|rejection| rejection.reason());
+            assert_eq!(verdict, expected, "{claims}");
         }
     }
 

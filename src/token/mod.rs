@@ -2,7 +2,8 @@
 //! header, issuer, algorithm, kid, signature, kind, tenant, audience, times, revocation, client.
 //!
 //! [`jws`] takes the token apart, [`json`] reads it strictly, [`claims`] has the registered claims,
-//! [`entra`], [`airflow`] and [`oidc`] have the rules of the kinds of issuer.
+//! [`entra`], [`airflow`] and [`oidc`] have the rules of the kinds of issuer. Those of workers are
+//! credentials of another kind, with rules of their own ([`worker`]), and nobody's identity.
 
 pub mod airflow;
 pub mod claims;
@@ -10,6 +11,7 @@ pub mod entra;
 pub mod json;
 pub mod jws;
 pub mod oidc;
+pub mod worker;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use crate::revocation::{Clearance, Revocations};
 use claims::{Claims, Needed, Validity};
 use json::Json;
 use jws::{Header, Parts};
+use worker::Specimen;
 
 /// One configured issuer: who it is, what it signs with, and the rules for its tokens.
 #[derive(Debug)]
@@ -107,6 +110,17 @@ pub struct Verifier {
     without_iss: Option<Claimant>,
     leeway: Duration,
     revocations: Arc<Revocations>,
+    ours: Vec<Specimen>,
+}
+
+/// What a signature vouches for, before any claim has been looked at.
+struct Signed<'v, 'p> {
+    claimant: &'v Claimant,
+    issuer: &'v Issuer,
+    header: Header<'p>,
+    claims: Claims<'p>,
+    key_issuer: Option<String>,
+    keys: KeyStamp,
 }
 
 /// Who claims a token: an issuer entry, and for Entra which tenant of it and which keys.
@@ -137,6 +151,7 @@ impl Verifier {
             without_iss: None,
             leeway,
             revocations: Arc::new(Revocations::none()),
+            ours: Vec::new(),
         };
         for (index, issuer) in issuers.iter().enumerate() {
             for (iss, tenant, keys) in claimed(&issuer.rules) {
@@ -151,6 +166,13 @@ impl Verifier {
     #[must_use]
     pub fn watching(self, revocations: Arc<Revocations>) -> Self {
         Self { revocations, ..self }
+    }
+
+    /// Takes nothing that these keys of our own signed for the token of a task, wherever Airflow
+    /// has been told to trust them.
+    #[must_use]
+    pub fn without(self, ours: Vec<Specimen>) -> Self {
+        Self { ours, ..self }
     }
 
     /// The list of what is refused although it verifies.
@@ -196,21 +218,8 @@ impl Verifier {
         parts: &'p Parts,
         now: Timestamp,
     ) -> Result<VerifiedClaims<'p>, Rejection> {
-        let header = parts.header()?;
-        let claims = parts.claims()?;
-        let claimant = self.claimant(&claims)?;
-        let Some(issuer) = self.issuer(claimant.issuer) else {
-            return Err(Reason::IssuerUnknown.into());
-        };
-        if let Rules::Entra(_) = issuer.rules {
-            entra::refuse_graph(&header)?;
-        }
-        let algorithm = issuer.algorithm(&header)?;
-        let judged = claimant.keys.judge(header.kid(), |keys| {
-            signed_by(keys, algorithm, jws::signing_input(token.expose()), parts.signature())
-        });
-        let (key_issuer, keys) = judged.await?;
-        let claims = Claims::verified(claims);
+        let signed = self.signed(token, parts, |_| Ok(()), |_| true).await?;
+        let Signed { claimant, issuer, header, claims, key_issuer, keys } = signed;
         match &issuer.rules {
             Rules::Entra(rules) => {
                 entra::check_kind(&claims)?;
@@ -232,6 +241,35 @@ impl Verifier {
             rules.check_client(&claims)?;
         }
         Ok(VerifiedClaims { issuer: claimant.issuer, claims, validity, keys, clearance })
+    }
+
+    /// Header, issuer, algorithm, kid and signature: `issuer_fits` and `key_fits` say whether they
+    /// are of use here.
+    async fn signed<'p>(
+        &self,
+        token: &BearerToken,
+        parts: &'p Parts,
+        issuer_fits: impl Fn(&Issuer) -> Result<(), Rejection>,
+        key_fits: impl Fn(&Key) -> bool,
+    ) -> Result<Signed<'_, 'p>, Rejection> {
+        let header = parts.header()?;
+        let claims = parts.claims()?;
+        let claimant = self.claimant(&claims)?;
+        let Some(issuer) = self.issuer(claimant.issuer) else {
+            return Err(Reason::IssuerUnknown.into());
+        };
+        issuer_fits(issuer)?;
+        if let Rules::Entra(_) = issuer.rules {
+            entra::refuse_graph(&header)?;
+        }
+        let algorithm = issuer.algorithm(&header)?;
+        let message = jws::signing_input(token.expose());
+        let judged = claimant.keys.judge(header.kid(), |keys| {
+            signed_by(keys, algorithm, message, parts.signature(), &key_fits)
+        });
+        let (key_issuer, keys) = judged.await?;
+        let claims = Claims::verified(claims);
+        Ok(Signed { claimant, issuer, header, claims, key_issuer, keys })
     }
 
     /// The entry that the unverified `iss` names; never a place to fetch anything from.
@@ -266,6 +304,14 @@ fn claimed(rules: &Rules) -> Vec<(Option<String>, Arc<str>, Arc<KeyStore>)> {
 }
 
 impl Issuer {
+    /// The accepted `aud` values of the tokens of its tasks; none where it has no tasks.
+    fn task_audiences(&self) -> &[String] {
+        match &self.rules {
+            Rules::Airflow(rules) => &rules.task_audiences,
+            Rules::Entra(_) | Rules::Oidc(_) => &[],
+        }
+    }
+
     /// The algorithm that the header names, if it is on the list; by exact case.
     fn algorithm(&self, header: &Header<'_>) -> Result<Algorithm, Rejection> {
         let found = header.algorithm();
@@ -283,12 +329,17 @@ fn signed_by(
     algorithm: Algorithm,
     message: &[u8],
     signature: &[u8],
+    key_fits: impl Fn(&Key) -> bool,
 ) -> Result<Option<String>, Rejection> {
     let mut fits = false;
     for key in keys {
         fits |= key.fits(algorithm);
         if key.verifies(algorithm, message, signature) {
-            return Ok(key.issuer().map(str::to_owned));
+            if key_fits(key) {
+                return Ok(key.issuer().map(str::to_owned));
+            }
+            let found = "signed with a key of airside's own";
+            return Err(Rejection::found_that(Reason::KeyUnknown, found));
         }
     }
     if fits {

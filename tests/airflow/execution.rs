@@ -4,29 +4,16 @@ use serde_json::{Value, json};
 
 use crate::flight::{Flight, assert_airflow_says, is_airflows, post, with_json};
 use crate::programs::{beside_the_tests, command, said};
-use crate::support::config::SECRET;
+use crate::support::airflow::{self, task_claims};
 use crate::support::entra::{now, v2_app};
 use crate::support::expect::assert_refused;
 use crate::support::http::Request;
-use crate::support::keys::hs512;
 
 /// A task instance that Airflow does not know.
 const TASK: &str = "01a200a6-add8-7fb6-b02e-123f4a563095";
 
-/// What Airflow's scheduler puts into the token of a task.
-fn task_claims(task: &str) -> Value {
-    json!({
-        "sub": task, "jti": "0123456789abcdef0123456789abcdef", "scope": "execution",
-        "aud": "urn:airflow.apache.org:task", "iat": now(), "nbf": now(), "exp": now() + 600,
-    })
-}
-
-fn signed(claims: &Value) -> String {
-    hs512(SECRET.as_bytes(), &json!({"alg": "HS512", "kid": "not-used", "typ": "JWT"}), claims)
-}
-
 fn task_token() -> String {
-    signed(&task_claims(TASK))
+    airflow::sign(&task_claims(TASK))
 }
 
 fn set_variable(flight: &Flight, key: &str, value: &str) {
@@ -67,7 +54,7 @@ fn airflow_alone_refuses_who_is_not_a_task() {
     set_variable(&flight, "not for everybody", "some value");
     let variable = Request::get("/execution/variables/not%20for%20everybody");
     assert_airflow_says(&flight.ask(&variable), 401, &json!("Missing auth token"));
-    let expired = signed(&with(&[("exp", json!(now() - 3600))]));
+    let expired = airflow::sign(&task_claims(TASK).with("exp", now() - 3600));
     for (who, token) in [
         ("Entra", v2_app().token()),
         ("Airflow's login", flight.airflow.login("admin")),
@@ -96,13 +83,13 @@ fn the_token_of_a_task_does_not_open_the_api() {
     let flight = Flight::start();
     let dags = Request::get("/api/v2/dags");
     // As Airflow makes it, with the role of an admin added, and without the scope that tells.
-    let with_role = signed(&with(&[("role", json!("admin"))]));
-    for token in [task_token(), with_role, signed(&with(&[("scope", json!("workload"))]))] {
+    let with_role = airflow::sign(&task_claims(TASK).with("role", "admin"));
+    let workload = airflow::sign(&task_claims(TASK).with("scope", "workload"));
+    for token in [task_token(), with_role, workload] {
         assert_refused(&flight.ask(&dags.clone().bearer(&token)), 401, "token_kind");
     }
-    let mut claims = task_claims(TASK);
-    claims.as_object_mut().unwrap().remove("scope");
-    let answer = flight.ask(&dags.bearer(&signed(&claims)));
+    let unscoped = airflow::sign(&task_claims(TASK).without("scope"));
+    let answer = flight.ask(&dags.bearer(&unscoped));
     assert_refused(&answer, 401, "audience_mismatch");
 }
 
@@ -110,7 +97,7 @@ fn the_token_of_a_task_does_not_open_the_api() {
 fn a_renewed_token_and_the_version_of_the_api_reach_the_worker() {
     let flight = Flight::start();
     // Airflow renews a token that has little left of its life.
-    let old = signed(&with(&[("exp", json!(now() + 20))]));
+    let old = airflow::sign(&task_claims(TASK).with("exp", now() + 20));
     let variable = Request::get("/execution/variables/missing");
     let answer = flight.ask(&variable.header("Airflow-API-Version", "2025-04-11").bearer(&old));
     assert_eq!(answer.header("airflow-api-version"), Some("2025-04-11"), "{:?}", answer.head);
@@ -137,12 +124,11 @@ pub(crate) fn a_task_goes_from_start_to_success(flight: &Flight) {
     };
     let task = tasks()["id"].as_str().expect("the id of the task").to_owned();
 
-    let mut claims = task_claims(&task);
-    claims["scope"] = json!("workload");
+    let workload = airflow::sign(&task_claims(&task).with("scope", "workload"));
     let home = tempfile::tempdir().unwrap();
     let worker = command(&flight.airflow.program("python"), home.path())
         .arg(beside_the_tests("worker.py"))
-        .args([&flight.url(), &signed(&claims)])
+        .args([&flight.url(), &workload])
         .arg(flight.airflow.database())
         .arg(&task)
         .output()
@@ -150,13 +136,4 @@ pub(crate) fn a_task_goes_from_start_to_success(flight: &Flight) {
     let seen: Value = serde_json::from_str(said(&worker).lines().last().unwrap()).unwrap();
     assert_eq!(seen, json!({"renewed": true, "variable": "some value", "pushed": "42"}));
     assert_eq!(tasks()["state"], "success");
-}
-
-/// The usual claims of a task, some of them replaced.
-fn with(replaced: &[(&str, Value)]) -> Value {
-    let mut claims = task_claims(TASK);
-    for (name, value) in replaced {
-        claims[*name] = value.clone();
-    }
-    claims
 }

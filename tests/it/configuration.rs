@@ -105,6 +105,38 @@ fn what_is_wrong_is_refused_with_its_place() {
             &["public_key_file"],
         ),
         ("secret missing", sound().set("/issuers/1/secret_file", "/nowhere/x"), &["/nowhere/x"]),
+        (
+            "tasks without an issuer",
+            sound().set("/access/execution_api", "verify").without("/issuers/1"),
+            &["access.execution_api", "verify", "airflow"],
+        ),
+        (
+            "no audience of tasks",
+            sound().set("/issuers/1/task_audiences", json!([])),
+            &["issuers[1].task_audiences"],
+        ),
+        (
+            "one audience for both",
+            sound().set("/issuers/1/task_audiences", json!(["apache-airflow"])),
+            &["issuers[1].task_audiences", "apache-airflow"],
+        ),
+        (
+            "the hand-off for tasks",
+            sound()
+                .set("/issuers/1/task_audiences", json!(["tasks-of-contoso"]))
+                .set("/handoff/audience", "tasks-of-contoso"),
+            &["handoff.audience", "tasks-of-contoso"],
+        ),
+        ("bad worker address", sound().set("/execution_listen", "8082"), &["execution_listen"]),
+        (
+            "an exchange for headers",
+            sound()
+                .without("/handoff/secret_file")
+                .set("/handoff/type", "headers")
+                .set("/exchange/enabled", true),
+            &["exchange.enabled", "airflow_token"],
+        ),
+        ("an exchange for long", sound().set("/exchange/lifetime", "25h"), &["exchange.lifetime"]),
         ("issuer without name", sound().without("/issuers/0/name"), &["name"]),
         ("issuer without type", sound().without("/issuers/0/type"), &["type"]),
         ("unknown type", sound().set("/issuers/0/type", "entraa"), &["entraa", "entra"]),
@@ -230,14 +262,11 @@ fn what_is_not_yet_there_is_refused_by_name() {
     for (pointer, value, word) in [
         ("/tls", json!({"cert_file": "/x", "key_file": "/y"}), "tls"),
         ("/proxy_protocol", json!(true), "proxy_protocol"),
-        ("/execution_listen", json!("127.0.0.1:0"), "execution_listen"),
-        ("/exchange", json!({"enabled": true}), "exchange"),
         ("/forward_auth", json!({"listen": "127.0.0.1:0"}), "forward_auth"),
         ("/telemetry", json!({"otlp_endpoint": "http://127.0.0.1:1"}), "telemetry"),
         ("/handoff/fab", json!({"admin_user_id": "1"}), "fab"),
         ("/handoff/auth_manager", json!("fab"), "fab"),
         ("/access/ui", json!("login"), "login"),
-        ("/access/execution_api", json!("verify"), "verify"),
         ("/admin/status", json!("open"), "status"),
         ("/upstream/urls", json!(["http://127.0.0.1:1"]), "urls"),
         ("/upstream/ca_file", json!("/x"), "ca_file"),

@@ -108,6 +108,11 @@ fn airflows_own_tokens_pass_as_they_came() {
         ("aud list", claims().with("aud", json!(["apache-airflow"])), Some("admin")),
         ("another role", claims().with("role", "viewer"), Some("viewer")),
         ("FAB: no role", claims().without("role").with("sub", "1"), None),
+        (
+            "a claim that nobody knows",
+            claims().with("scope_of_ours", json!({"x": [1]})),
+            Some("admin"),
+        ),
     ] {
         let kidless = json!({"alg": "HS512", "typ": "JWT"});
         let kidless = hs512(SECRET.as_bytes(), &kidless, claims.value());
@@ -158,6 +163,21 @@ fn airflows_own_tokens_are_verified_here_as_well() {
         ("execution", claims().with("scope", "execution"), &["token_kind"]),
         ("workload", claims().with("scope", "workload"), &["token_kind"]),
         ("a task's", claims().with("scope", "execution").with("aud", task), &["token_kind"]),
+        (
+            "both audiences",
+            claims().with("scope", "execution").with("aud", json!([task, "apache-airflow"])),
+            &["token_kind"],
+        ),
+        (
+            "a scope of the wrong type",
+            claims().with("scope", json!(["execution"])),
+            &["claim_invalid"],
+        ),
+        (
+            "an Edge worker's",
+            claims().with("aud", "api").with("method", "x"),
+            &["audience_mismatch"],
+        ),
         ("foreign iss", claims().with("iss", "https://other.example"), &["issuer_unknown"]),
     ] {
         verdicts.refused(label, &scene.present(&airflow::sign(&claims)), 401, reasons);

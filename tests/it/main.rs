@@ -18,6 +18,8 @@ mod delegates;
 #[cfg(feature = "dev")]
 mod dev;
 mod examples;
+mod exchange;
+mod execution;
 mod handoff;
 mod headers;
 mod identity;

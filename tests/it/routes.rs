@@ -279,6 +279,38 @@ fn a_closed_ui_needs_a_token_everywhere() {
 }
 
 #[test]
+fn with_the_interface_closed_no_cookie_passes_anywhere() {
+    let scene = Scene::with(|config| {
+        config
+            .set("/access/ui", "closed")
+            .set("/access/password_login", "open")
+            .set("/access/docs", "open")
+            .set("/access/preflight", "airflow")
+            .set("/access/public", json!(["POST /api/v2/hook"]))
+    });
+    let cookie = "_token=of-somebody; session=of-somebody; theme=dark";
+    let preflight = Request::new("OPTIONS", "/api/v2/dags")
+        .header("Origin", "https://dashboard.example")
+        .header("Access-Control-Request-Method", "POST");
+    for request in [
+        Request::get("/api/v2/version"),
+        Request::post("/api/v2/hook"),
+        Request::post("/auth/token"),
+        Request::post("/auth/login/"),
+        Request::get("/docs"),
+        preflight,
+        Request::get("/execution/variables/x").bearer("a-task"),
+        Request::get("/edge_worker/v1/x"),
+        Request::get("/api/v2/dags").bearer(&v2_app().token()),
+        Request::get("/api/v2/dags").bearer(&airflow::token()),
+    ] {
+        let received = scene.forwarded(&request.cookie(cookie).cookie("_token=another"));
+        assert!(received.header("cookie").is_none(), "{}", received.text());
+        assert!(!received.text().contains("somebody"), "{}", received.text());
+    }
+}
+
+#[test]
 fn password_doors_are_open_or_closed() {
     judge(
         |config| config,
@@ -301,9 +333,15 @@ fn password_doors_are_open_or_closed() {
             ("GET", "/auth/login/", Passed),
         ],
     );
+    judge(
+        |config| config.set("/access/ui", "closed").set("/access/password_login", "open"),
+        &[("POST", "/auth/token", Passed), ("GET", "/auth/login/", Protected)],
+    );
     let scene = Scene::with(|config| config.set("/access/password_login", "closed"));
-    let answer = scene.ask(&Request::post("/auth/token").bearer(&v2_app().token()));
-    assert_refused(&answer, 403, "access_closed");
+    for token in [v2_app().token(), airflow::token()] {
+        let answer = scene.ask(&Request::post("/auth/token").bearer(&token));
+        assert_refused(&answer, 403, "access_closed");
+    }
 }
 
 #[test]

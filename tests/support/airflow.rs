@@ -12,6 +12,14 @@ pub(crate) fn token() -> String {
     sign(&claims())
 }
 
+/// What Airflow's scheduler says in the token of this task.
+pub(crate) fn task_claims(task: &str) -> Claims {
+    Claims::new(json!({
+        "sub": task, "jti": "0123456789abcdef0123456789abcdef", "scope": "execution",
+        "aud": "urn:airflow.apache.org:task", "iat": now(), "nbf": now(), "exp": now() + 600,
+    }))
+}
+
 /// Signed with Airflow's secret.
 pub(crate) fn sign(claims: &Claims) -> String {
     hs512(SECRET.as_bytes(), &header(), claims.value())

@@ -87,6 +87,11 @@ impl Airside {
         Self::run(&args, config.environment())
     }
 
+    /// Where a further listener is bound: `execution`.
+    pub(crate) fn listener(&mut self, name: &str) -> SocketAddr {
+        listening(&mut self.child, &self.output, name)
+    }
+
     /// Sends a request to the proxy.
     pub(crate) fn ask(&self, request: &Request) -> Response {
         request.send(self.proxy)

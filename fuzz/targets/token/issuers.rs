@@ -147,7 +147,8 @@ fn of_entra(pair: &Ed25519KeyPair) -> Issuer {
 fn of_airflow() -> Issuer {
     let keys = KeySet::single(Key::hs512(&Secret::new(SECRET)));
     let keys = Arc::new(KeyStore::fixed("airflow".into(), keys));
-    issuer("airflow", Algorithm::Hs512, Rules::Airflow(airflow::Rules { issuer: None, keys }))
+    let rules = airflow::Rules { issuer: None, keys, task_audiences: vec![] };
+    issuer("airflow", Algorithm::Hs512, Rules::Airflow(rules))
 }
 
 fn of_oidc(pair: &Ed25519KeyPair) -> Issuer {

@@ -13,14 +13,13 @@ use std::time::Duration;
 
 use airside::caller::Authenticated;
 use airside::clock::Timestamp;
-use airside::credential::{BearerToken, Credential, Delegates, read};
+use airside::credential::{BearerToken, read_subject};
 use airside::rejection::{Reason, Rejection};
 use airside::token::json::Json;
 use airside::token::jws::Parts;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::StatusCode;
 use serde_json::Value;
 
 use issuers::{NOW, SCENE, Signer};
@@ -59,12 +58,7 @@ fn cut(data: &[u8]) -> (&[u8], &[u8]) {
 }
 
 fn bearer_of(token: &str) -> Option<BearerToken> {
-    let value = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
-    let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
-    match read(&headers, LARGEST, Delegates { basic: false, negotiate: false }) {
-        Ok(Some(Credential::Bearer(token))) => Some(token),
-        Ok(Some(Credential::Delegated) | None) | Err(_) => None,
-    }
+    read_subject(token, LARGEST).ok()
 }
 
 /// The verdict, which memory does not change.

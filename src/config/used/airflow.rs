@@ -6,7 +6,7 @@ use super::super::lint::network;
 use super::super::written;
 use super::Builder;
 use crate::handoff::IdentityHeaders;
-use crate::route::{AIRFLOW_2, AIRFLOW_3, Access, Door, Ui};
+use crate::route::{AIRFLOW_2, AIRFLOW_3, Access, Door, Execution, Ui};
 use crate::sanitize::Sanitizer;
 
 impl Builder<'_, '_, '_> {
@@ -49,9 +49,12 @@ impl Builder<'_, '_, '_> {
             ui,
             password_login,
             execution_api: match written.execution_api {
-                written::ExecutionApi::Forward => Door::Open,
-                written::ExecutionApi::Closed => Door::Closed,
+                written::ExecutionApi::Forward => Execution::Forward,
+                written::ExecutionApi::Verify => Execution::Verify,
+                written::ExecutionApi::Closed => Execution::Closed,
             },
+            workers_apart: self.written.execution_listen.is_some(),
+            exchange: if self.written.exchange.enabled { Door::Open } else { Door::Closed },
             docs: door(written.docs),
             preflight: match written.preflight {
                 written::Preflight::Airflow => Door::Open,
@@ -59,6 +62,17 @@ impl Builder<'_, '_, '_> {
             },
             public,
         })
+    }
+
+    /// The tokens of tasks are judged by Airflow's keys, so these must be known.
+    pub(super) fn tasks_have_an_issuer(&mut self) {
+        let mut issuers = self.written.issuers.iter().flatten().flatten();
+        let known = issuers.any(|issuer| matches!(issuer, written::Issuer::Airflow(_)));
+        if self.written.access.execution_api == written::ExecutionApi::Verify && !known {
+            let hint = "an entry of `issuers` with `type: airflow` says what Airflow signs with";
+            let expected = "forward or closed, without an issuer of type airflow";
+            self.findings.add("access.execution_api", "verify", expected, Some(hint));
+        }
     }
 
     fn base_path(&mut self) -> Option<String> {

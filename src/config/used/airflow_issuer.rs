@@ -5,8 +5,7 @@ use std::sync::Arc;
 use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::super::written;
-use super::handoff::TASK_AUDIENCE;
+use super::super::written::{self, TASK_AUDIENCE};
 use super::issuers::Part;
 use super::{Builder, KeySource};
 use crate::identity::{Mapping, Origin};
@@ -23,9 +22,19 @@ impl Builder<'_, '_, '_> {
             let found = format!("{TASK_AUDIENCE:?}");
             self.findings.add(&format!("{key}.audiences"), found, "jwt_audience", Some(hint));
         }
+        let (place, audiences) = (format!("{key}.task_audiences"), &written.task_audiences);
+        self.not_empty(&place, audiences.len(), "[execution_api] jwt_audience");
+        if let Some(both) = audiences.iter().find(|task| written.audiences.contains(task)) {
+            let expected = "audiences of tasks alone";
+            self.findings.add(&place, format!("{both:?}, as in audiences"), expected, None);
+        }
         let (source, algorithms) = self.airflow_keys(key, written, &name)?;
         let keys = Arc::clone(&source.store);
-        let rules = Rules::Airflow(airflow::Rules { issuer: written.issuer.clone(), keys });
+        let rules = Rules::Airflow(airflow::Rules {
+            issuer: written.issuer.clone(),
+            keys,
+            task_audiences: written.task_audiences.clone(),
+        });
         let mapping = Mapping {
             issuer: Arc::clone(&name),
             username_claim: "sub".into(),

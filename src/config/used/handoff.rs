@@ -8,7 +8,7 @@ use http::header::HeaderName;
 use jsonwebtoken::jwk::Jwk;
 use serde_json::Value;
 
-use super::super::written::{self, HandoffType};
+use super::super::written::{self, HandoffType, Issuer, TASK_AUDIENCE};
 use super::{Builder, Said};
 use crate::handoff::airflow_token::Minter;
 use crate::handoff::assertion::Asserter;
@@ -16,6 +16,7 @@ use crate::handoff::signing::{Ambiguous, Published, SigningKey, public_entry};
 use crate::handoff::{Cookies, Handoff, IdentityHeaders};
 use crate::identity::Held;
 use crate::sanitize::{fold, is_forwarding, is_hop_by_hop};
+use crate::token_exchange::Terms;
 
 impl Builder<'_, '_, '_> {
     /// The hand-off, and the key set that others verify it by; `prefix` is the path of
@@ -97,11 +98,37 @@ impl Builder<'_, '_, '_> {
             let expected = "from 2s to 24h: it is a pass for one request, not for a session";
             self.findings.add("handoff.lifetime", format!("{lifetime:?}"), expected, None);
         }
-        if written.audience == TASK_AUDIENCE {
-            let hint = "airside never signs tokens that Airflow would take for a task's";
-            self.findings.add("handoff.audience", TASK_AUDIENCE, "jwt_audience", Some(hint));
-        }
+        self.not_for_tasks("handoff.audience", &written.audience, "jwt_audience");
         self.not_empty("handoff.audience", written.audience.len(), "[api_auth] jwt_audience");
+    }
+
+    fn not_for_tasks(&mut self, place: &str, audience: &str, expected: &str) {
+        let of_tasks = |issuer: &Issuer| match issuer {
+            Issuer::Airflow(airflow) => airflow.task_audiences.iter().any(|one| one == audience),
+            Issuer::Entra(_) | Issuer::Oidc(_) => false,
+        };
+        let mut issuers = self.written.issuers.iter().flatten().flatten();
+        if audience == TASK_AUDIENCE || issuers.any(of_tasks) {
+            let hint = "airside never signs tokens that Airflow would take for a task's";
+            self.findings.add(place, audience, expected, Some(hint));
+        }
+    }
+
+    /// What tokens are given in exchange for others, if they are.
+    pub(super) fn terms(&mut self) -> Option<Terms> {
+        let (handoff, exchange) = (self.written.handoff.as_ref()?, &self.written.exchange);
+        let lifetime = exchange.lifetime.0;
+        if !(SHORTEST_TOKEN..=LONGEST_TOKEN).contains(&lifetime) {
+            let found = format!("{lifetime:?}");
+            self.findings.add("exchange.lifetime", found, "from 2s to 24h", None);
+        }
+        if let (true, HandoffType::Headers) = (exchange.enabled, handoff.form) {
+            let hint = "with `type: headers` airside has no key that Airflow takes tokens of; `handoff.type: airflow_token` has";
+            self.findings.add("exchange.enabled", "true", "false", Some(hint));
+        }
+        // A form of some kilobytes comes as soon as a head does, or never.
+        let patience = self.written.limits.header_timeout.0;
+        Some(Terms { lifetime, audience: handoff.audience.clone(), patience })
     }
 
     fn assertion(
@@ -118,10 +145,8 @@ impl Builder<'_, '_, '_> {
             self.findings.add(key, format!("{lifetime:?}"), "from 2s to 300s", None);
         }
         let audience = written.audience.clone();
-        if audience == TASK_AUDIENCE {
-            let place = "handoff.assertion.audience";
-            self.findings.add(place, TASK_AUDIENCE, "a name of this Airflow", None);
-        }
+        let place = "handoff.assertion.audience";
+        self.not_for_tasks(place, &audience, "a name of this Airflow");
         self.not_empty("handoff.assertion.audience", audience.len(), "a name of this Airflow");
         Ok(Some(Asserter::new(key?, audience, lifetime, prefix.to_owned())))
     }
@@ -252,8 +277,6 @@ const SHORTEST_TOKEN: Duration = Duration::from_secs(2);
 const LONGEST_TOKEN: Duration = Duration::from_secs(24 * 3600);
 /// What verifiers accept at the most.
 const LONGEST_ASSERTION: Duration = Duration::from_secs(300);
-/// `[execution_api] jwt_audience` of Airflow.
-pub(super) const TASK_AUDIENCE: &str = "urn:airflow.apache.org:task";
 /// Headers that mean something else already.
 const RESERVED: [&str; 8] = [
     "authorization",

@@ -178,11 +178,13 @@ pub enum Door {
 }
 
 /// The API of workers.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ExecutionApi {
     /// Forwarded untouched: Airflow judges the tokens of its tasks.
     Forward,
+    /// Forwarded when the token of the task verifies here too.
+    Verify,
     /// Refused for everyone.
     Closed,
 }

@@ -93,6 +93,10 @@ pub struct Airflow {
     /// Accepted `aud` values: `[api_auth] jwt_audience`.
     #[serde(default = "airflow_audiences")]
     pub audiences: Vec<String>,
+    /// Accepted `aud` values of the tokens of tasks, with `access.execution_api: verify`:
+    /// `[execution_api] jwt_audience`.
+    #[serde(default = "task_audiences")]
+    pub task_audiences: Vec<String>,
     /// `[api_auth] jwt_issuer`, where that is set.
     #[serde(default)]
     pub issuer: Option<String>,
@@ -208,6 +212,9 @@ impl<'de> Deserialize<'de> for ValueMap {
     }
 }
 
+/// `[execution_api] jwt_audience` of Airflow by default.
+pub const TASK_AUDIENCE: &str = "urn:airflow.apache.org:task";
+
 fn versions() -> Vec<Version> {
     vec![Version::V1, Version::V2]
 }
@@ -226,6 +233,10 @@ fn oid() -> String {
 
 fn roles_pointer() -> String {
     "/roles".into()
+}
+
+fn task_audiences() -> Vec<String> {
+    vec![TASK_AUDIENCE.into()]
 }
 
 fn airflow_audiences() -> Vec<String> {
