@@ -6,10 +6,12 @@
 test:
 	python3 tests/checks.py
 
-# What a few tests need of Debian: a browser. As root; without it they are listed as NOT RUN.
+# What a few tests need of Debian: a browser, a Kerberos KDC and what Airflow's extra for Kerberos is
+# compiled with. As root; without it they are listed as NOT RUN.
 test-packages:
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium
+	DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \
+		chromium krb5-kdc krb5-admin-server krb5-user libkrb5-dev python3-dev
 
 # The promises about every release of Airflow; writes the table of docs/compatibility.md.
 test-all:

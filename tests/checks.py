@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import shutil
 import subprocess
 import sys
 import time
@@ -70,19 +71,25 @@ WITH_AIRFLOW = ["tests/airflow/main.rs", "docs/compatibility.md"]
 
 @dataclass
 class Further:
-    """Tests with Airflow that need a program of the machine as well."""
+    """Tests with Airflow that need programs of the machine as well."""
 
     feature: str
-    program: str
+    programs: list[str]
     setup: str  # what tests/airflow/setup.py makes for them
 
 
-FURTHER = [Further("browser-tests", "/usr/bin/chromium", "browser")]
+KERBEROS = ["krb5kdc", "kdb5_util", "kadmin.local", "kinit", "krb5-config"]
+FURTHER = [
+    Further("browser-tests", ["/usr/bin/chromium"], "browser"),
+    Further("kerberos-tests", KERBEROS, "2.10.5-kerberos"),
+]
 
 
 def prepared(needed: Further) -> tuple[str, Line]:
-    if not Path(needed.program).exists():
-        why = f"{needed.program} is missing: make test-packages installs it"
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
+    missing = [name for name in needed.programs if not shutil.which(name, path=path)]
+    if missing:
+        why = f"{missing[0]} is missing: make test-packages installs it"
         return needed.feature, Line(needed.feature, "NOT RUN", why)
     setup = [sys.executable, "tests/airflow/setup.py", needed.setup]
     return needed.feature, run(f"set up {needed.feature}", setup)

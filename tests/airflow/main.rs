@@ -12,6 +12,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod airflow2;
 mod browser;
 mod callers;
 mod clients;
@@ -19,6 +20,8 @@ mod compatibility;
 mod dev;
 mod execution;
 mod flight;
+#[cfg(feature = "kerberos-tests")]
+mod kerberos;
 mod manager;
 mod microsoft;
 mod programs;

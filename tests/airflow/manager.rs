@@ -75,18 +75,6 @@ fn variable(key: &str) -> Request {
     post("/api/v2/variables", &json!({"key": key, "value": "some value"}))
 }
 
-/// What the database of the running Airflow answers.
-fn sql(flight: &Flight, statement: &str) -> Value {
-    let home = tempfile::tempdir().unwrap();
-    let asked = command(&flight.airflow.program("python"), home.path())
-        .arg(beside_the_tests("sql.py"))
-        .arg(flight.airflow.database())
-        .arg(statement)
-        .output()
-        .unwrap();
-    serde_json::from_str(&said(&asked)).unwrap()
-}
-
 #[test]
 fn entra_tokens_read_and_write_as_their_roles_allow() {
     for recipe in each() {

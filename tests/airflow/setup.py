@@ -7,7 +7,7 @@
 
 Each step is stamped with what it was made from, so that a change redoes only what it touches: the
 installer, the clients, and for each server Airflow itself and a home with a migrated database in
-which one DAG is registered. Needs nothing but Python (3.10 or later, with venv) and a package
+which one DAG is registered. Needs nothing but Python (3.10 to 3.12, with venv) and a package
 index as pip or uv are configured on this machine; no index is named here.
 """
 
@@ -51,6 +51,7 @@ class Server:
     usual: bool = False  # whether `make test` needs it
     auth_manager: str | None = None  # where it is not the release's own default
     pythons: tuple = ((3, 10), (3, 13))  # what the release says of itself
+    of_the_machine: bool = False  # whether it takes packages of `make test-packages`, so is not of `all`
 
     def settings(self) -> dict[str, str]:
         chosen = {"AIRFLOW__CORE__AUTH_MANAGER": self.auth_manager} if self.auth_manager else {}
@@ -68,7 +69,14 @@ SERVERS = {
     "3.3.2": Server(["apache-airflow==3.3.2"], "2026-09-18", usual=True, pythons=((3, 10), (3, 14))),
     "3.3.2-fab": Server(["apache-airflow==3.3.2", "apache-airflow-providers-fab==3.10.2"], "2026-10-25", usual=True, auth_manager=FAB),
     "3.2.2-fab": Server(["apache-airflow==3.2.2", "apache-airflow-providers-fab==3.6.4"], "2026-05-30", auth_manager=FAB),
-    "3.1.8": Server(["apache-airflow==3.1.8"], "2026-03-12"),
+    "2.10.5": Server(
+        ["apache-airflow==2.10.5", "apache-airflow-providers-fab==1.5.2"], "2025-02-11", usual=True,
+        pythons=((3, 8), (3, 12)),
+    ),
+    "2.10.5-kerberos": Server(
+        ["apache-airflow[kerberos]==2.10.5", "apache-airflow-providers-fab==1.5.2"], "2025-02-11",
+        pythons=((3, 8), (3, 12)), of_the_machine=True,
+    ),
 }
 
 HERE = Path(__file__).resolve().parent
@@ -98,7 +106,7 @@ def chosen(words: list[str]) -> list[str]:
     if unknown:
         sys.exit(f"no server is called {unknown[0]}; there are: all, {', '.join(SERVERS)}")
     if "all" in words:
-        return list(SERVERS)
+        return [name for name, server in SERVERS.items() if not server.of_the_machine]
     return words or [name for name, server in SERVERS.items() if server.usual]
 
 
@@ -159,7 +167,8 @@ def install_browser(place: Path) -> None:
 
 def install(place: Path, packages: list[str]) -> None:
     uv = ROOT / "installer" / "bin" / "uv"
-    environment = online() | translated() | {"UV_CACHE_DIR": str(ROOT / "cache")}
+    # What comes as source is compiled quickly: it need not run quickly.
+    environment = online() | translated() | {"UV_CACHE_DIR": str(ROOT / "cache"), "CFLAGS": "-O0"}
     run([uv, "venv", "--quiet", "--python", sys.executable, place], environment)
     python = ["--python", place / "bin" / "python"]
     run([uv, "pip", "install", "--quiet", *python, *packages], environment)

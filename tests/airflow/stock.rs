@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use std::{fs, thread};
 use serde_json::{Map, Value, json};
 
 use crate::flight::post;
-use crate::programs::{beside_the_tests, built, command, program};
+use crate::programs::{beside_the_tests, built, command, program, said};
 use crate::support::config::SECRET;
 use crate::support::http::Request;
 
@@ -82,6 +82,27 @@ impl Recipe {
         self
     }
 
+    /// A new home with the prepared database and the recipe's files.
+    pub(crate) fn home(&self) -> PathBuf {
+        let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap().keep();
+        // The prepared database is one sealed file, so a plain copy of it is whole.
+        let prepared = built().join("homes").join(self.server).join("airflow.db");
+        fs::copy(prepared, home.join("airflow.db")).unwrap();
+        for (name, content) in &self.files {
+            fs::write(home.join(name), content).unwrap();
+        }
+        home
+    }
+
+    /// A program of its release that runs in this home, with the recipe's variables.
+    pub(crate) fn command(&self, name: &str, home: &Path) -> Command {
+        let here = home.display().to_string();
+        let settings = self.settings.iter();
+        let mut command = command(&program(&format!("servers/{}", self.server), name), home);
+        command.envs(settings.map(|(name, value)| (name, value.replace("{home}", &here))));
+        command
+    }
+
     /// What it is called.
     pub(crate) const fn name(&self) -> &'static str {
         self.name
@@ -92,8 +113,8 @@ impl Recipe {
         self.server.split('-').next().unwrap()
     }
 
-    /// The command that serves the API at this address.
-    fn command(&self, address: SocketAddr) -> [String; 5] {
+    /// What serves the API at this address.
+    fn serving(&self, address: SocketAddr) -> [String; 5] {
         let command = if self.version().starts_with("2.") { "webserver" } else { "api-server" };
         let (host, port) = match command {
             "webserver" => ("--hostname", "--port"),
@@ -119,7 +140,7 @@ impl Recipe {
 /// The running Airflow.
 pub(crate) struct Airflow {
     pub(crate) address: SocketAddr,
-    server: &'static str,
+    recipe: Recipe,
     home: PathBuf,
     /// Ends Airflow when the pipe to its standard input closes, which the end of this process does.
     keeper: Child,
@@ -152,7 +173,19 @@ impl Airflow {
 
     /// A program of its release.
     pub(crate) fn program(&self, name: &str) -> PathBuf {
-        program(&format!("servers/{}", self.server), name)
+        program(&format!("servers/{}", self.recipe.server), name)
+    }
+
+    /// Runs its own command line beside it; what that printed.
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
+        said(&self.recipe.command("airflow", &self.home).args(arguments).output().unwrap())
+    }
+
+    /// What its database answers.
+    pub(crate) fn query(&self, statement: &str) -> Value {
+        let mut ask = self.recipe.command("python", &self.home);
+        ask.arg(beside_the_tests("sql.py")).arg(self.database()).arg(statement);
+        serde_json::from_str(&said(&ask.output().unwrap())).unwrap()
     }
 
     pub(crate) fn url(&self) -> String {
@@ -210,38 +243,21 @@ fn free_ports() -> impl Iterator<Item = SocketAddr> {
 }
 
 fn start_at(recipe: &Recipe, address: SocketAddr) -> Result<Airflow, String> {
-    let home = home(recipe);
+    let home = recipe.home();
     let log = built().join(format!("{}.log", recipe.name));
-    let server = format!("servers/{}", recipe.server);
-    let here = home.display().to_string();
-    let settings =
-        recipe.settings.iter().map(|(name, value)| (name, value.replace("{home}", &here)));
-    let mut keeper = command(&program(&server, "python"), &home);
+    let mut keeper = recipe.command("python", &home);
     keeper
-        .envs(settings)
         .arg(beside_the_tests("keeper.py"))
         .args([&home, &log])
-        .arg(program(&server, "airflow"))
-        .args(recipe.command(address))
+        .arg(program(&format!("servers/{}", recipe.server), "airflow"))
+        .args(recipe.serving(address))
         .stdin(Stdio::piped());
     let keeper = keeper.spawn().unwrap();
-    answering(recipe, Airflow { address, server: recipe.server, home, keeper }, &log)
-}
-
-/// A new home with the prepared database and the recipe's files.
-fn home(recipe: &Recipe) -> PathBuf {
-    let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap().keep();
-    // The prepared database is one sealed file, so a plain copy of it is whole.
-    let prepared = built().join("homes").join(recipe.server).join("airflow.db");
-    fs::copy(prepared, home.join("airflow.db")).unwrap();
-    for (name, content) in &recipe.files {
-        fs::write(home.join(name), content).unwrap();
-    }
-    home
+    answering(Airflow { address, recipe: recipe.clone(), home, keeper }, &log)
 }
 
 /// The same Airflow once it answers; why it never will, otherwise.
-fn answering(recipe: &Recipe, mut airflow: Airflow, log: &Path) -> Result<Airflow, String> {
+fn answering(mut airflow: Airflow, log: &Path) -> Result<Airflow, String> {
     let started = Instant::now();
     while started.elapsed() < BOOT {
         if let Some(status) = airflow.keeper.try_wait().unwrap() {
@@ -249,7 +265,9 @@ fn answering(recipe: &Recipe, mut airflow: Airflow, log: &Path) -> Result<Airflo
             return Err(format!("Airflow ended at its start ({status}) and said:\n{said}"));
         }
         // Connecting is refused until it listens; somebody else may have taken the port meanwhile.
-        if TcpStream::connect(airflow.address).is_ok() && recipe.is_spoken_by(airflow.address) {
+        if TcpStream::connect(airflow.address).is_ok()
+            && airflow.recipe.is_spoken_by(airflow.address)
+        {
             return Ok(airflow);
         }
         thread::sleep(Duration::from_millis(50));

@@ -258,5 +258,5 @@ fn changed() -> String {
 
 /// How many tokens Airflow has on its list.
 fn revoked(flight: &Flight) -> Value {
-    sql(flight, "SELECT count(*) FROM revoked_token")
+    flight.airflow.query("SELECT count(*) FROM revoked_token")
 }

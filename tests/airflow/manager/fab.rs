@@ -40,7 +40,7 @@ fn users(flight: &Flight, name: &str) -> Value {
          LEFT JOIN ab_user_role r ON r.user_id = u.id LEFT JOIN ab_role ON ab_role.id = r.role_id
          WHERE lower(username) = lower('{name}') ORDER BY u.id, name"
     );
-    sql(flight, &statement)
+    flight.airflow.query(&statement)
 }
 
 #[test]
@@ -110,10 +110,9 @@ fn a_role_for_one_dag_shows_that_dag_alone() {
         {
             // As the DAG processor does for a DAG with access control.
             let resource = format!("DAG:{dag}");
-            sql(
-                &flight,
-                &format!("INSERT OR IGNORE INTO ab_view_menu (name) VALUES ('{resource}')"),
-            );
+            flight
+                .airflow
+                .query(&format!("INSERT OR IGNORE INTO ab_view_menu (name) VALUES ('{resource}')"));
             let read = json!({"action": {"name": "can_read"}, "resource": {"name": resource}});
             let role_of_dag = json!({"name": role, "actions": [read]});
             let made = flight.ask(&post("/auth/fab/v1/roles", &role_of_dag).bearer(&admin));
@@ -190,7 +189,7 @@ fn a_user_who_was_made_inactive_or_local_stays_out() {
             ("localized", "password = 'scrypt:1:1:1$a$b'", "AIRSIDE_ASSERTION_ADOPT"),
         ] {
             assert_eq!(dags(&flight, &of(name, &["Airflow.Viewer"])).status, 200);
-            sql(&flight, &format!("UPDATE ab_user SET {change} WHERE username = '{name}'"));
+            flight.airflow.query(&format!("UPDATE ab_user SET {change} WHERE username = '{name}'"));
             // Other roles are looked up at once; the same ones within `[fab] cache_ttl`.
             let answer = dags(&flight, &of(name, &["Airflow.Op"]));
             assert!(answer.status == 403 && answer.text().contains(words), "{}", answer.text());

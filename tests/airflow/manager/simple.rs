@@ -37,8 +37,8 @@ fn flight(key: &CurveKey) -> Flight {
             .set("/roles/teams", teams)
     });
     let bundle = "INSERT OR IGNORE INTO dag_bundle_team VALUES ('dags-folder', 'team_a')";
-    sql(&flight, "INSERT OR IGNORE INTO team VALUES ('team_a'), ('team_b')");
-    sql(&flight, bundle);
+    flight.airflow.query("INSERT OR IGNORE INTO team VALUES ('team_a'), ('team_b')");
+    flight.airflow.query(bundle);
     flight
 }
 
