@@ -54,13 +54,17 @@ fn chained() -> Recipe {
     airflow_2("airflow-2", "2.10.5", &[OURS, BASIC, SESSION])
 }
 
-/// airside in front of an Airflow 2: each request with an assertion, no map of roles.
+/// airside in front of an Airflow 2, without a map of roles.
 pub(crate) fn asserting(config: Config) -> Config {
+    mapped(config).without("/roles")
+}
+
+/// With the usual map: each request carries an assertion.
+fn mapped(config: Config) -> Config {
     let key = config.file("assertion.key", &key().private_pem());
     config
         .set("/upstream/airflow", 2)
         .set("/handoff", json!({"type": "headers", "assertion": {"private_key_file": key}}))
-        .without("/roles")
 }
 
 pub(crate) fn delegating(config: Config) -> Config {

@@ -9,12 +9,12 @@ mod start;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::clients::Airflowctl;
 use crate::execution::a_task_goes_from_start_to_success;
 use crate::flight::{Flight, assert_airflow_says, post};
-use crate::programs::{beside_the_tests, command, said};
+use crate::programs::said;
 use crate::stock::{Recipe, password};
 use crate::support::config::Config;
 use crate::support::entra::{APP, USER, v1_app, v1_user, v2_app, v2_user};

@@ -4,7 +4,8 @@ use std::thread;
 
 use serde_json::json;
 
-use super::{app, asserting, chained, key, owner_of, variable};
+use super::{app, asserting, chained, key, mapped, owner_of, variable};
+use crate::compatibility::{self, Subject};
 use crate::flight::{Flight, post, with_json};
 use crate::support::entra::{APP, USER, now, v1_app, v1_user, v2_app, v2_user};
 use crate::support::expect::{Verdicts, assert_refused};
@@ -18,6 +19,17 @@ fn flight() -> Flight {
 fn is_airflows(answer: &Response, status: u16) -> bool {
     let ours = answer.text().contains("urn:airside:");
     answer.status == status && !ours && answer.json()["status"] == status
+}
+
+#[test]
+fn every_kind_of_entra_token_is_told_apart_by_its_roles() {
+    let flight = Flight::with(&chained(), mapped);
+    let subject = Subject {
+        airflow: chained().version(),
+        manager: "FabAuthManager",
+        handoff: "`headers`, assertion",
+    };
+    compatibility::prove(&flight, &subject);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{each, flight, key, sql};
+use super::{each, flight, key};
 use crate::flight::Flight;
 use crate::support::config::SECRET;
 use crate::support::entra::now;

@@ -4,7 +4,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use super::{flight, local_user, local_users, sql, token, variable, with_manager};
+use super::{flight, local_user, local_users, token, variable, with_manager};
 use crate::flight::{Flight, assert_airflow_says, post};
 use crate::stock::Recipe;
 use crate::support::entra::{APP, v2_app, v2_user};

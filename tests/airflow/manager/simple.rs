@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
-use super::{asserting_with, key, sql, token, with_manager};
+use super::{asserting_with, key, token, with_manager};
 use crate::flight::{Flight, post};
 use crate::stock::{Recipe, free_port};
 
