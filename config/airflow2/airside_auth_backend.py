@@ -173,7 +173,7 @@ ATTEMPTS = 5
 
 
 def user_of(caller: Caller) -> Any:
-    """The user of this name, made if there is none, with the roles of the assertion and no other."""
+    """The user of this name, made if there is none, with the roles of the assertion alone."""
     sm = get_auth_manager().security_manager
     for _ in range(ATTEMPTS):
         user = sm.find_user(username=caller.name) or make_user(sm, caller.name)

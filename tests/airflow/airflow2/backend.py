@@ -70,8 +70,10 @@ def assertion(key=ED25519, algorithm="EdDSA", header=None, **changes):
 
 def ask(text, path="/api/v1/dags", method="GET", **more):
     # A client of its own for each request: nothing is kept between two.
-    headers = {} if text is None else {"X-Airside-Assertion": text}
-    return app.test_client().open(path, method=method, headers={**headers, **more.pop("headers", {})}, **more)
+    headers = more.pop("headers", {})
+    if text is not None:
+        headers = {**headers, "X-Airside-Assertion": text}
+    return app.test_client().open(path, method=method, headers=headers, **more)
 
 
 def ask_as(name, roles, path="/api/v1/dags", method="GET", **more):
