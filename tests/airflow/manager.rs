@@ -24,7 +24,7 @@ use crate::support::keys::CurveKey;
 
 /// The auth managers and the releases of Airflow in which they are tried.
 fn each() -> Vec<Recipe> {
-    [vec![simple::recipe()], fab::recipes()].concat()
+    [simple::recipes(), fab::recipes()].concat()
 }
 
 /// An Airflow with this auth manager of ours, which trusts the key of the tests.

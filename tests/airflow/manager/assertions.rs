@@ -8,7 +8,7 @@ use crate::support::config::SECRET;
 use crate::support::entra::now;
 use crate::support::expect::Verdicts;
 use crate::support::http::{Request, Response};
-use crate::support::keys::{CurveKey, encode, hs256, hs512, parts, unsigned};
+use crate::support::keys::{CurveKey, SigningKey, encode, hs256, hs512, parts, unsigned};
 
 const PATH: &str = "/ui/auth/me";
 
@@ -212,32 +212,40 @@ fn logging_out_with_an_assertion_revokes_nothing_and_harms_nothing() {
 }
 
 #[test]
-fn another_key_in_the_file_counts_at_once_and_a_broken_file_changes_nothing() {
-    let other = CurveKey::p256();
+fn other_keys_in_the_file_count_at_once_and_a_broken_file_changes_nothing() {
+    let (ed25519, p256, rsa) = (key(), CurveKey::p256(), SigningKey::shared());
+    let header = |algorithm: &str| json!({"typ": header()["typ"], "alg": algorithm});
+    let of_curve = |key: &CurveKey| key.sign(&header(key.algorithm()), &claims());
     for recipe in each() {
         let flight = flight(&recipe);
         let file = flight.airflow.file("airside.pem");
-        let asks = |key: &CurveKey| {
-            let header = json!({"typ": header()["typ"], "alg": key.algorithm()});
-            let [(_, request), _] = ways(&key.sign(&header, &claims()));
-            flight.ask_airflow(&request).status
+        // With the key that the others use from the beginning, the second and the third.
+        let believed = || {
+            let by_rsa = rsa.sign(&header("RS256"), &claims());
+            [of_curve(ed25519), of_curve(&p256), by_rsa].map(|assertion| {
+                let [(_, request), _] = ways(&assertion);
+                flight.ask_airflow(&request).status == 200
+            })
         };
-        let both = format!("{}{}", key().public_pem(), other.public_pem());
-        for (text, ours, theirs) in [
-            (both, 200, 200),
-            (other.public_pem(), 403, 200),
-            ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n".into(), 403, 200),
-            (String::new(), 403, 200),
-            (other.private_pem(), 403, 200),
-            (key().public_pem(), 200, 403),
+        assert_eq!(believed(), [true, false, false], "{}", recipe.name());
+        let nonsense = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n";
+        for (text, expected) in [
+            (ed25519.public_pem() + &p256.public_pem() + &rsa.public_pem(), [true; 3]),
+            (p256.public_pem() + &rsa.public_pem(), [false, true, true]),
+            (nonsense.to_owned(), [false, true, true]),
+            (String::new(), [false, true, true]),
+            (ed25519.private_pem(), [false, true, true]),
+            (ed25519.public_pem(), [true, false, false]),
         ] {
             std::fs::write(&file, &text).unwrap();
-            assert_eq!((asks(key()), asks(&other)), (ours, theirs), "{}: {text}", recipe.name());
+            assert_eq!(believed(), expected, "{}: {text}", recipe.name());
         }
         std::fs::remove_file(&file).unwrap();
-        assert_eq!(asks(key()), 200, "{}", recipe.name());
-        std::fs::write(&file, key().public_pem()).unwrap();
-        assert_eq!(asks(key()), 200, "{}", recipe.name());
+        assert_eq!(believed(), [true, false, false], "{}", recipe.name());
+        std::fs::write(&file, p256.public_pem()).unwrap();
+        assert_eq!(believed(), [false, true, false], "{}", recipe.name());
+        std::fs::write(&file, ed25519.public_pem()).unwrap();
+        assert_eq!(believed(), [true, false, false], "{}", recipe.name());
     }
 }
 

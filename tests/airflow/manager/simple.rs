@@ -7,57 +7,90 @@ use serde_json::{Value, json};
 use super::{asserting_with, key, token, with_manager};
 use crate::flight::{Flight, post};
 use crate::stock::{Recipe, free_port};
-
+use crate::support::entra::APP;
 use crate::support::expect::Verdicts;
 use crate::support::http::Request;
 use crate::support::keys::CurveKey;
 use crate::support::wait::eventually;
 
 /// With the passwords of Airflow's own users.
-pub(super) fn recipe() -> Recipe {
-    with_manager(Recipe::simple("manager", "3.3.2"), "AirsideAuthManager")
+pub(super) fn recipes() -> Vec<Recipe> {
+    in_each_release(["manager", "manager-3.2"], Recipe::simple)
 }
 
-/// Without any password, with teams, and with the key set of airside at this port.
-fn with_teams(port: u16) -> Recipe {
+/// Without any password, below a path, with teams, and with the key set of airside at this port.
+fn with_teams(port: u16) -> Vec<Recipe> {
     let address = format!("http://127.0.0.1:{port}/jwks.json");
-    with_manager(Recipe::new("manager-teams", "3.3.2"), "AirsideAuthManager")
-        .set("AIRSIDE_ASSERTION_PUBLIC_KEY", &address)
-        .set("AIRFLOW__CORE__MULTI_TEAM", "True")
+    in_each_release(["manager-teams", "manager-teams-3.2"], |name, server| {
+        Recipe::new(name, server)
+            .set("AIRFLOW__CORE__MULTI_TEAM", "True")
+            .set("AIRFLOW__API__BASE_URL", "http://airflow.contoso.example/below")
+    })
+    .into_iter()
+    .map(|recipe| recipe.set("AIRSIDE_ASSERTION_PUBLIC_KEY", &address))
+    .collect()
 }
 
-/// airside with its admin listener where that Airflow looks for its keys.
-fn flight(key: &CurveKey) -> Flight {
+fn in_each_release(
+    [newest, oldest]: [&'static str; 2],
+    recipe: impl Fn(&'static str, &'static str) -> Recipe,
+) -> Vec<Recipe> {
+    let mut servers = vec![(newest, "3.3.2")];
+    if cfg!(feature = "airflow-releases") {
+        // FAB is there as well, and not used.
+        servers.push((oldest, "3.2.2-fab"));
+    }
+    let with_manager = |(name, server)| with_manager(recipe(name, server), "AirsideAuthManager");
+    servers.into_iter().map(with_manager).collect()
+}
+
+/// What `test` promises of an Airflow with teams, and with airside's key set: airside signs with
+/// `key`, and its admin listener is where that Airflow looks.
+fn in_teams(key: &CurveKey, test: impl Fn(&Flight)) {
     static PORT: OnceLock<u16> = OnceLock::new();
     let port = *PORT.get_or_init(free_port);
-    let teams = json!({"Team.A": ["team_a"], "Team.B": ["team_b"]});
-    let flight = Flight::with(&with_teams(port), |config| {
-        asserting_with(key)(config)
-            .set("/admin/listen", format!("127.0.0.1:{port}"))
-            .set("/roles/teams", teams)
-    });
-    let bundle = "INSERT OR IGNORE INTO dag_bundle_team VALUES ('dags-folder', 'team_a')";
-    flight.airflow.query("INSERT OR IGNORE INTO team VALUES ('team_a'), ('team_b')");
-    flight.airflow.query(bundle);
-    flight
+    for recipe in with_teams(port) {
+        let flight = Flight::with(&recipe, |config| {
+            asserting_with(key)(config)
+                .set("/admin/listen", format!("127.0.0.1:{port}"))
+                .set("/roles/teams", json!({"Team.A": ["team_a"], "Team.B": ["team_b"]}))
+                .set("/upstream/base_path", "/below")
+        });
+        flight.airflow.query("INSERT OR IGNORE INTO team VALUES ('team_a'), ('team_b')");
+        flight.airflow.query("INSERT OR IGNORE INTO dag_bundle_team VALUES ('dags-folder', 'team_a')");
+        let dags = Request::get("/api/v2/dags").bearer(&token(&["Airflow.Admin"]));
+        // Airflow asks for an unknown key not more often than every five seconds.
+        eventually("the key is found", || (flight.ask(&dags).status == 200).then_some(()));
+        test(&flight);
+    }
 }
 
 #[test]
 fn the_key_set_of_airside_is_enough_and_a_new_key_in_it_is_found() {
-    let dags = Request::get("/api/v2/dags").bearer(&token(&["Airflow.Admin"]));
-    let first = flight(key());
-    assert_eq!(first.ask(&dags).status, 200);
-    drop(first);
-    let second = flight(&CurveKey::p256());
-    // Airflow asks for an unknown key not more often than every five seconds.
-    eventually("the new key is found", || (second.ask(&dags).status == 200).then_some(()));
+    for key in [CurveKey::ed25519(), CurveKey::p256()] {
+        in_teams(&key, |flight| {
+            let me = flight.whoami(|request| request.bearer(&token(&["Airflow.Viewer"])));
+            assert_eq!(me, APP);
+        });
+    }
+}
+
+#[test]
+fn an_assertion_fits_its_request_below_a_path_too() {
+    in_teams(key(), |flight| {
+        for path in ["/api/v2/variables/a%2Fb", "/below/api/v2/variables/a%2Fb?x=1"] {
+            let answer = flight.ask(&Request::get(path).bearer(&token(&["Airflow.Admin"])));
+            assert_eq!(answer.status, 404, "{path}: {}", answer.text());
+        }
+    });
 }
 
 #[test]
 fn a_team_sees_and_changes_what_is_its_own_alone() {
-    let flight = flight(key());
-    let dags = Request::get("/api/v2/dags").bearer(&token(&["Airflow.Op"]));
-    eventually("the key is found", || (flight.ask(&dags).status == 200).then_some(()));
+    in_teams(key(), a_team_has_what_is_its_own_alone);
+}
+
+fn a_team_has_what_is_its_own_alone(flight: &Flight) {
     let of = |team: &str| token(&["Airflow.Op", team]);
     let owned = |key: &str, team: &str| {
         post("/api/v2/variables", &json!({"key": key, "value": "x", "team_name": team}))
@@ -91,7 +124,10 @@ fn a_team_sees_and_changes_what_is_its_own_alone() {
 
 #[test]
 fn without_a_file_of_passwords_there_is_no_login_and_none_is_made_up() {
-    let flight = flight(key());
+    in_teams(key(), nobody_logs_in_with_a_password);
+}
+
+fn nobody_logs_in_with_a_password(flight: &Flight) {
     for page in ["/auth/login", "/auth/login?next=http%3A%2F%2Flocalhost%2Fdags"] {
         let page = flight.ask(&Request::get(page));
         assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));

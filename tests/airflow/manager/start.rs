@@ -105,6 +105,15 @@ fn what_is_wrong_with_the_settings_is_said_at_the_start() {
     assert_eq!(found.len(), cases.len());
 }
 
+#[test]
+fn when_airside_does_not_answer_its_keys_serve_on_for_a_day_and_then_nobody_is_believed() {
+    let script = beside_the_tests("key_address.py").display().to_string();
+    let nobody = "http://127.0.0.1:1/jwks.json";
+    let output = said(&python("3.3.2", &[&script, nobody, &key().public_pem()], &[]));
+    let found: Value = serde_json::from_str(output.lines().last().unwrap()).unwrap();
+    assert_eq!(found, json!({"without keys": 503, "kept": 1, "a day later": 0}));
+}
+
 #[cfg(feature = "airflow-releases")]
 #[test]
 fn an_airflow_before_3_2_is_told_so() {
