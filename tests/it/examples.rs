@@ -1,46 +1,50 @@
-//! Every file that ships below `config/` runs as it is.
+//! Every configuration that ships below `config/` runs as it is.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::support::airside::Airside;
 use crate::support::keys::CurveKey;
 
 #[test]
 fn every_shipped_configuration_runs() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
     let secrets = tempfile::tempdir().unwrap();
-    let secret = secrets.path().join("jwt-secret");
-    std::fs::write(&secret, "x".repeat(64)).unwrap();
-    let text = |path: &Path| path.to_str().unwrap().to_owned();
-    let mut environment: Vec<(String, String)> = [
-        ("AIRSIDE_LISTEN", "127.0.0.1:0".into()),
-        ("AIRSIDE_ADMIN_LISTEN", "127.0.0.1:0".into()),
-        ("AIRSIDE_AIRFLOW_JWT_SECRET_FILE", text(&secret)),
+    let secret = |name: &str, content: &str| {
+        let path = secrets.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    };
+    secret("airflow/jwt-secret", &"x".repeat(64));
+    secret("airside/assertion.pem", &CurveKey::ed25519().private_pem());
+    let key = secrets.path().join("airside/assertion.pem").display().to_string();
+    let environment: Vec<(String, String)> = [
+        ("ASSERTION_KEY_FILE", key.as_str()),
+        ("AIRSIDE_LISTEN", "127.0.0.1:0"),
+        ("AIRSIDE_ADMIN_LISTEN", "127.0.0.1:0"),
         // Nothing leaves this machine: keys are asked for at a port where nobody listens.
-        ("HTTPS_PROXY", "http://127.0.0.1:1".into()),
+        ("HTTPS_PROXY", "http://127.0.0.1:1"),
     ]
-    .map(|(name, value): (&str, String)| (name.to_owned(), value))
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .to_vec();
 
-    every_one_runs(&folder, &environment);
-    // Airflow 2 takes no tokens: airside has a key of its own there, and no secret of Airflow's.
-    let key = secrets.path().join("assertion.pem");
-    std::fs::write(&key, CurveKey::ed25519().private_pem()).unwrap();
-    environment.retain(|(name, _)| name != "AIRSIDE_AIRFLOW_JWT_SECRET_FILE");
-    environment.push(("ASSERTION_KEY_FILE".into(), text(&key)));
-    every_one_runs(&folder.join("airflow2"), &environment);
+    let examples = examples();
+    assert!(examples.len() > 5, "{examples:?}");
+    for path in examples {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let here = text.replace("/run/secrets", secrets.path().to_str().unwrap());
+        let copy = secrets.path().join("airside.yaml");
+        std::fs::write(&copy, here).unwrap();
+        let airside = Airside::launch(&["serve", "-c", copy.to_str().unwrap()], &environment);
+        assert_eq!(airside.ask_admin("/livez").status, 200, "{}", path.display());
+    }
 }
 
-fn every_one_runs(folder: &Path, environment: &[(String, String)]) {
-    let mut ran = 0;
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "yaml") {
-            let line = ["serve", "-c", path.to_str().unwrap()];
-            let airside = Airside::launch(&line, environment);
-            assert_eq!(airside.ask_admin("/livez").status, 200, "{}", path.display());
-            ran += 1;
-        }
+/// Those of airside itself, and those beside what ships for Airflow's side.
+fn examples() -> Vec<PathBuf> {
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let mut found = Vec::new();
+    for folder in [config.clone(), config.join("airflow2"), config.join("airflow3")] {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        found.extend(entries.filter(|path| path.extension().is_some_and(|kind| kind == "yaml")));
     }
-    assert!(ran > 0, "there is at least one example in {}", folder.display());
+    found
 }
