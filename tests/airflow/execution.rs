@@ -113,15 +113,16 @@ fn airflows_own_worker_client_takes_a_task_from_start_to_success() {
 
 /// Airflow's own worker client runs a task through airside; fails the test when it cannot.
 pub(crate) fn a_task_goes_from_start_to_success(flight: &Flight) {
-    set_variable(flight, "for the worker", "some value");
     let op = v2_app().token();
-    let run = json!({"dag_run_id": "worked", "logical_date": null});
+    let variable = json!({"key": "for the worker", "value": "some value"});
+    let made = flight.ask(&post("/api/v2/variables", &variable).bearer(&op));
+    assert!(matches!(made.status, 201 | 409), "{}", made.text());
+    let run = json!({"logical_date": null});
     let started = flight.ask(&post("/api/v2/dags/demo/dagRuns", &run).bearer(&op));
     assert_eq!(started.status, 200, "{}", started.text());
-    let tasks = || {
-        let path = "/api/v2/dags/demo/dagRuns/worked/taskInstances";
-        flight.ask(&Request::get(path).bearer(&op)).json()["task_instances"][0].clone()
-    };
+    let run = started.json()["dag_run_id"].as_str().expect("an id").to_owned();
+    let path = format!("/api/v2/dags/demo/dagRuns/{run}/taskInstances");
+    let tasks = || flight.ask(&Request::get(&path).bearer(&op)).json()["task_instances"][0].clone();
     let task = tasks()["id"].as_str().expect("the id of the task").to_owned();
 
     let workload = airflow::sign(&task_claims(&task).with("scope", "workload"));

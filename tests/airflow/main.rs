@@ -31,3 +31,4 @@ mod stock;
 mod trusted_keys;
 #[cfg(feature = "browser-tests")]
 mod ui;
+mod verified;
