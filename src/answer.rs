@@ -56,7 +56,7 @@ impl Bearer {
             return None;
         };
         if status == StatusCode::UNAUTHORIZED {
-            principal.statement.store(None);
+            principal.disown_statement();
         }
         (status == StatusCode::FORBIDDEN || status == StatusCode::UNAUTHORIZED).then_some(principal)
     }
@@ -133,7 +133,7 @@ impl Stream {
         };
         let refused = data.windows(INVALID_TOKEN.len()).any(|window| window == INVALID_TOKEN);
         if refused {
-            principal.statement.store(None);
+            principal.disown_statement();
         }
         refused
     }

@@ -36,6 +36,7 @@ pub struct Authenticated {
     principal: Arc<Principal>,
     without_role: Option<Arc<str>>,
     expires: Timestamp,
+    issued_at: Timestamp,
 }
 
 impl Authenticated {
@@ -49,6 +50,12 @@ impl Authenticated {
     #[must_use]
     pub const fn expires(&self) -> Timestamp {
         self.expires
+    }
+
+    /// When the token was issued: of two, the later one says what is so now.
+    #[must_use]
+    pub const fn issued_at(&self) -> Timestamp {
+        self.issued_at
     }
 
     /// Why the caller has no role, for the log.
@@ -135,6 +142,7 @@ impl Caller {
             principal: Arc::clone(&self.principal),
             without_role: self.without_role.clone(),
             expires: self.validity.expires(),
+            issued_at: self.validity.issued(),
         }
     }
 }

@@ -110,14 +110,14 @@ async fn walk(
         Route::Task(route) => gate.task(request, &route, exchange, now).await?,
         Route::Edge(route) => gate.edge_worker(request, &route, exchange, now).await?,
         Route::Exchange(route) => {
-            return Ok(gate.token_for_token(request, &route, exchange, now).await);
+            return Ok(core.token_for_token(request, &route, exchange, now).await);
         }
-        Route::Protected(route) => gate.authenticate(request, &route, exchange, now).await?,
+        Route::Protected(route) => core.authenticate(request, &route, exchange, now).await?,
     };
     core.upstream.send(request, exchange).await
 }
 
-impl Gate {
+impl Core {
     /// A bearer token is judged here and nowhere else; other credentials are Airflow's to judge.
     async fn authenticate(
         &self,
@@ -126,20 +126,18 @@ impl Gate {
         exchange: &mut Exchange,
         now: Timestamp,
     ) -> Result<UpstreamRequest, Rejection> {
+        let gate = &*self.gate;
         let headers = &request.head().headers;
-        let carrier = match self.credential(headers)? {
+        let carrier = match gate.credential(headers)? {
             Some(Credential::Bearer(token)) => {
                 return self.verify(request, route, &token, exchange, now).await;
             }
+            _ if route.by_token_alone() => return Err(Reason::CredentialMissing.into()),
             Some(Credential::Delegated) => Carrier::Authorization,
-            None if self.sessions && credential::has_session_cookie(headers) => Carrier::Cookie,
+            None if gate.sessions && credential::has_session_cookie(headers) => Carrier::Cookie,
             None => return Err(Reason::CredentialMissing.into()),
         };
-        Ok(self.handoff.delegated(policy::delegate(request, route, carrier)?))
-    }
-
-    fn credential(&self, headers: &HeaderMap) -> Result<Option<Credential>, Rejection> {
-        credential::read(headers, self.token_bytes, self.delegates)
+        Ok(gate.handoff.delegated(policy::delegate(request, route, carrier)?))
     }
 
     /// Verify, identify, decide, hand off.
@@ -151,16 +149,63 @@ impl Gate {
         exchange: &mut Exchange,
         now: Timestamp,
     ) -> Result<UpstreamRequest, Rejection> {
+        let gate = &*self.gate;
         let begun = Instant::now();
-        let caller = self.callers.recognise(token, now).await;
+        let caller = gate.callers.recognise(token, now).await;
         exchange.verified(begun);
         let caller = caller?;
         exchange.identified(caller.principal());
         let granted = policy::grant(request, route, caller)?;
-        self.handoff.as_caller(granted, now)
+        gate.handoff.as_caller(granted, now, &self.upstream).await
     }
 
-    /// The same for a task: its token is nobody's identity, and goes on as it came.
+    /// A token for a token: the same steps, and the answer is ours.
+    async fn token_for_token(
+        &self,
+        request: Inbound,
+        route: &ExchangeRoute,
+        exchange: &mut Exchange,
+        now: Timestamp,
+    ) -> Response<Answer> {
+        let answer = match self.issue(request, route, exchange, now).await {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                exchange.refused(refusal.rejection());
+                refusal.answer(exchange.request_id().to_str().unwrap_or_default())
+            }
+        };
+        answer.map(Answer::own)
+    }
+
+    async fn issue(
+        &self,
+        request: Inbound,
+        route: &ExchangeRoute,
+        exchange: &mut Exchange,
+        now: Timestamp,
+    ) -> Result<Response<Bytes>, Refusal> {
+        let gate = &*self.gate;
+        let form = token_exchange::receive(request, &gate.terms, gate.token_bytes).await?;
+        exchange.received(form.len() as u64);
+        let asked = Asked::read(&form, &gate.terms, gate.token_bytes)?;
+        let begun = Instant::now();
+        let caller = gate.callers.recognise(asked.subject(), now).await;
+        exchange.verified(begun);
+        let caller = caller?;
+        exchange.identified(caller.principal());
+        let entitled = policy::grant_token(route, caller)?;
+        let longest = gate.terms.lifetime;
+        let issued = gate.handoff.issue(&entitled, longest, now, &self.upstream).await?;
+        Ok(asked.answer(&issued.token, issued.lifetime))
+    }
+}
+
+impl Gate {
+    fn credential(&self, headers: &HeaderMap) -> Result<Option<Credential>, Rejection> {
+        credential::read(headers, self.token_bytes, self.delegates)
+    }
+
+    /// Verify and decide for a task: its token is nobody's identity, and goes on as it came.
     async fn task(
         &self,
         request: Inbound,
@@ -195,44 +240,6 @@ impl Gate {
         let worker = self.callers.verifier().verify_edge(&token, now).await;
         exchange.verified(begun);
         Ok(self.handoff.errand(policy::grant_edge(request, route, &worker?)?))
-    }
-
-    /// A token for a token: the same steps, and the answer is ours.
-    async fn token_for_token(
-        &self,
-        request: Inbound,
-        route: &ExchangeRoute,
-        exchange: &mut Exchange,
-        now: Timestamp,
-    ) -> Response<Answer> {
-        let answer = match self.issue(request, route, exchange, now).await {
-            Ok(answer) => answer,
-            Err(refusal) => {
-                exchange.refused(refusal.rejection());
-                refusal.answer(exchange.request_id().to_str().unwrap_or_default())
-            }
-        };
-        answer.map(Answer::own)
-    }
-
-    async fn issue(
-        &self,
-        request: Inbound,
-        route: &ExchangeRoute,
-        exchange: &mut Exchange,
-        now: Timestamp,
-    ) -> Result<Response<Bytes>, Refusal> {
-        let form = token_exchange::receive(request, &self.terms, self.token_bytes).await?;
-        exchange.received(form.len() as u64);
-        let asked = Asked::read(&form, &self.terms, self.token_bytes)?;
-        let begun = Instant::now();
-        let caller = self.callers.recognise(asked.subject(), now).await;
-        exchange.verified(begun);
-        let caller = caller?;
-        exchange.identified(caller.principal());
-        let entitled = policy::grant_token(route, caller)?;
-        let issued = self.handoff.issue(&entitled, self.terms.lifetime, now)?;
-        Ok(asked.answer(&issued.token, issued.lifetime))
     }
 
     /// Proof that the bearer on an open path, if any, is one that Airflow issued.

@@ -102,7 +102,10 @@ pub struct ExchangeRoute(());
 
 /// A path that needs an identity.
 #[derive(Debug)]
-pub struct ProtectedRoute(Class);
+pub struct ProtectedRoute {
+    class: Class,
+    by_token_alone: bool,
+}
 
 impl OpenRoute {
     /// Which list it is on.
@@ -112,12 +115,24 @@ impl OpenRoute {
     }
 }
 
+impl ProtectedRoute {
+    const fn new(class: Class) -> Self {
+        Self { class, by_token_alone: false }
+    }
+
+    /// Whether nothing that Airflow would judge may take the place of a token here.
+    #[must_use]
+    pub const fn by_token_alone(&self) -> bool {
+        self.by_token_alone
+    }
+}
+
 impl Route {
     /// The label for logs and metrics.
     #[must_use]
     pub const fn class(&self) -> Class {
         match self {
-            Self::Open(OpenRoute(class)) | Self::Protected(ProtectedRoute(class)) => *class,
+            Self::Open(OpenRoute(class)) | Self::Protected(ProtectedRoute { class, .. }) => *class,
             Self::Untouched(_) | Self::Task(_) | Self::Edge(_) => Class::Execution,
             Self::Exchange(_) => Class::Exchange,
         }
@@ -135,6 +150,8 @@ pub struct Access {
     pub ui: Ui,
     /// Whether passwords may be exchanged for tokens.
     pub password_login: Door,
+    /// Who may see Airflow's login page.
+    pub login_page: LoginPage,
     /// Whether and how workers may come in.
     pub execution_api: Execution,
     /// Whether workers have an entrance of their own, and are refused at the other.
@@ -167,6 +184,17 @@ pub enum Execution {
     Verify,
     /// Not forwarded.
     Closed,
+}
+
+/// Who may see Airflow's login page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginPage {
+    /// Whoever has no session yet: it is part of the shell.
+    Everyone,
+    /// Whoever comes with a token. FAB's page takes the name in a header for the login, which is
+    /// airside's to send; it leads everybody else back to where they came from, and the pages
+    /// there lead to it again, without end.
+    Token,
 }
 
 /// Open or closed.
@@ -216,10 +244,14 @@ impl Access {
         if preflight && *method == Method::OPTIONS && self.preflight == Door::Open {
             return Ok(Route::Open(OpenRoute(Class::Preflight)));
         }
+        if self.login_page == LoginPage::Token && path.reads_as(LOGIN_PAGE) {
+            let class = Class::Shell;
+            return Ok(Route::Protected(ProtectedRoute { class, by_token_alone: true }));
+        }
         if self.ui == Ui::Airflow && self.airflow.is_shell(method, &path) {
             return Ok(Route::Open(OpenRoute(Class::Shell)));
         }
-        Ok(Route::Protected(ProtectedRoute(Class::Protected)))
+        Ok(Route::Protected(ProtectedRoute::new(Class::Protected)))
     }
 
     fn is_open(&self, method: &Method, path: &Path<'_>) -> bool {
@@ -272,7 +304,7 @@ impl Access {
             _ if self.airflow.docs.iter().any(|docs| path.is_under(docs)) => None,
             Execution::Forward if plain => Some(Route::Untouched(UntouchedRoute(()))),
             Execution::Verify if plain => Some(verified(method, path)),
-            _ => Some(Route::Protected(ProtectedRoute(Class::Execution))),
+            _ => Some(Route::Protected(ProtectedRoute::new(Class::Execution))),
         })
     }
 
@@ -286,7 +318,7 @@ impl Access {
             Door::Open if self.airflow.passwords.iter().any(|door| path.is_exactly(door)) => {
                 Ok(Some(Route::Open(OpenRoute(Class::Password))))
             }
-            Door::Open => Ok(Some(Route::Protected(ProtectedRoute(Class::Password)))),
+            Door::Open => Ok(Some(Route::Protected(ProtectedRoute::new(Class::Password)))),
         }
     }
 
@@ -295,7 +327,7 @@ impl Access {
         if self.docs == Door::Open && is_reading(method) && plain {
             Route::Open(OpenRoute(Class::Docs))
         } else {
-            Route::Protected(ProtectedRoute(Class::Docs))
+            Route::Protected(ProtectedRoute::new(Class::Docs))
         }
     }
 }
@@ -314,9 +346,12 @@ fn verified(method: &Method, path: &Path<'_>) -> Route {
     }
     match path.segments_below(execution::EDGE) {
         Some(segments) => Route::Edge(EdgeRoute::of(&segments)),
-        None => Route::Protected(ProtectedRoute(Class::Execution)),
+        None => Route::Protected(ProtectedRoute::new(Class::Execution)),
     }
 }
+
+/// Of FAB's auth manager, which Airflow 3 alone has there.
+const LOGIN_PAGE: &str = "/auth/login/";
 
 fn is_reading(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
@@ -335,6 +370,7 @@ mod tests {
             base_path: String::new(),
             ui: Ui::Airflow,
             password_login: Door::Open,
+            login_page: LoginPage::Everyone,
             execution_api: Execution::Forward,
             workers_apart: false,
             exchange: Door::Closed,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use airside::config::tree::{Entry, Node, Origin, Tree, Value};
 use airside::config::{Config, Problems, from_tree};
-use airside::route::{AIRFLOW_2, AIRFLOW_3, Access, Door, Execution, Table, Ui};
+use airside::route::{AIRFLOW_2, AIRFLOW_3, Access, Door, Execution, LoginPage, Table, Ui};
 
 /// `accepted` or `refused`.
 pub(crate) fn run(data: &[u8]) -> &'static str {
@@ -75,6 +75,7 @@ fn is_what_was_written(config: &Config, root: &Node) {
         airflow,
         ui,
         password_login,
+        login_page,
         execution_api,
         workers_apart,
         exchange,
@@ -104,6 +105,10 @@ fn is_what_was_written(config: &Config, root: &Node) {
     let enabled = root.get("exchange").and_then(|exchange| exchange.get("enabled"));
     let enabled = enabled.is_some_and(|node| matches!(node.value, Value::Bool(true)));
     assert_eq!(*exchange, door(enabled));
+    let handoff = |key: &str| root.get("handoff").and_then(|it| it.get(key)).and_then(Node::text);
+    let forms = ["type", "auth_manager"].map(handoff);
+    let for_fab = forms == [Some("airflow_token"), Some("fab")];
+    assert_eq!(*login_page, if for_fab { LoginPage::Token } else { LoginPage::Everyone });
     assert_eq!(*docs, door(says("docs", "open")));
     assert_eq!(*preflight, door(says("preflight", "airflow")));
     let listed = texts(access("public"));

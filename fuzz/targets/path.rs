@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use airside::downstream::acceptor::Entrance;
 use airside::rejection::{Reason, Rejection};
-use airside::route::{AIRFLOW_3, Access, Class, Door, Execution, Route, Ui};
+use airside::route::{AIRFLOW_3, Access, Class, Door, Execution, LoginPage, Route, Ui};
 use http::Method;
 
 /// The class under which it is open, `protected` or the reason, by the default settings.
@@ -139,7 +139,10 @@ impl Request<'_> {
                 Class::Preflight => {
                     access.preflight == Door::Open && preflight && *self.method == Method::OPTIONS
                 }
-                Class::Shell => access.ui == Ui::Airflow && self.is_shell(reading),
+                Class::Shell => {
+                    let by_token = access.login_page == LoginPage::Token && self.is_login_page();
+                    access.ui == Ui::Airflow && self.is_shell(reading) && !by_token
+                }
                 Class::Execution | Class::Exchange | Class::Protected | Class::None => false,
             },
         };
@@ -164,6 +167,12 @@ impl Request<'_> {
         };
         OPEN.iter().any(|path| listed(&Method::GET, path))
             || self.access.public.iter().any(|(method, path)| listed(method, path))
+    }
+
+    fn is_login_page(&self) -> bool {
+        let decoded = decoded(self.path).unwrap_or_default();
+        let page = segments(b"/auth/login/");
+        self.readings(&decoded).contains(&page)
     }
 
     fn is_shell(&self, reading: bool) -> bool {
@@ -307,6 +316,7 @@ static SETTINGS: LazyLock<[Access; 4]> = LazyLock::new(|| {
         base_path: String::new(),
         ui: Ui::Airflow,
         password_login: Door::Open,
+        login_page: LoginPage::Everyone,
         execution_api: Execution::Forward,
         workers_apart: false,
         exchange: Door::Closed,
@@ -316,6 +326,7 @@ static SETTINGS: LazyLock<[Access; 4]> = LazyLock::new(|| {
     };
     let wide = Access {
         base_path: "/af".into(),
+        login_page: LoginPage::Token,
         docs: Door::Open,
         preflight: Door::Open,
         exchange: Door::Open,

@@ -29,7 +29,7 @@ static SCHEMA: LazyLock<Json> = LazyLock::new(|| {
 
 /// Keys and values of the configuration's design that this version does not have: refused by name
 /// rather than as unknown. Without values: the whole key.
-const LATER: [(&str, &[&str]); 13] = [
+const LATER: [(&str, &[&str]); 11] = [
     ("tls", &[]),
     ("proxy_protocol", &[]),
     ("forward_auth", &[]),
@@ -39,8 +39,6 @@ const LATER: [(&str, &[&str]); 13] = [
     ("upstream.ca_file", &[]),
     ("upstream.client_cert_file", &[]),
     ("upstream.client_key_file", &[]),
-    ("handoff.auth_manager", &["fab"]),
-    ("handoff.fab", &[]),
     ("access.ui", &["login"]),
     ("limits.failing_per_client", &[]),
 ];

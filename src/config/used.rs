@@ -4,6 +4,7 @@
 mod airflow;
 mod airflow_issuer;
 mod entra;
+mod fab;
 mod handoff;
 mod issuers;
 mod oidc;

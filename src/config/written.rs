@@ -9,8 +9,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use airflow::{
-    Access, Assertion, AuthManager, Delegate, Door, ExecutionApi, Handoff, HandoffType, Headers,
-    Preflight, PublishedKey, Ui, Upstream,
+    Access, Assertion, AuthManager, Delegate, Door, ExecutionApi, Fab, Handoff, HandoffType,
+    Headers, Preflight, PublishedKey, Ui, Upstream,
 };
 pub use issuers::{
     Airflow, Algorithm, Cloud, Entra, Issuer, Oidc, Roles, TASK_AUDIENCE, ValueMap, Version,

@@ -4,15 +4,18 @@
 
 pub mod airflow_token;
 pub mod assertion;
+pub mod fab;
 pub mod signing;
 
 use std::fmt::Write as _;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, COOKIE, HeaderName};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Response};
 use hyper::body::Incoming;
 
 use crate::caller::Authenticated;
@@ -23,8 +26,9 @@ use crate::rejection::{Reason, Rejection};
 use crate::route::{OpenRoute, UntouchedRoute};
 use crate::sanitize::Inbound;
 use crate::token::worker::Specimen;
-use airflow_token::Minter;
+use airflow_token::{Minter, Subject};
 use assertion::Asserter;
+use fab::Fab;
 use signing::SigningKey;
 
 /// A request that Airflow may see: it carries our statement, or none.
@@ -66,18 +70,44 @@ pub struct Issued {
     pub lifetime: Duration,
 }
 
+impl UpstreamRequest<Bytes> {
+    /// A request of our own, under an identity of our own.
+    const fn own(parts: Parts, body: Bytes) -> Self {
+        Self { parts, body, bearer: Bearer::None }
+    }
+}
+
+/// Airflow, for requests of our own.
+pub trait Airflow {
+    /// Sends the request and gives the whole answer, or why there is none.
+    fn ask(
+        &self,
+        request: UpstreamRequest<Bytes>,
+    ) -> impl Future<Output = Result<Response<Bytes>, Rejection>>;
+}
+
 /// How identities are handed to Airflow.
 #[derive(Debug)]
 pub struct Handoff {
-    /// Signs tokens that Airflow accepts as its own, in the place of the caller's; without it the
-    /// headers alone say who is calling.
-    pub minter: Option<Minter>,
+    /// What takes the place of the caller's token.
+    pub token: Token,
     /// Signs who is calling, for a verifier on Airflow's side.
     pub asserter: Option<Asserter>,
     /// The names of the identity headers.
     pub headers: IdentityHeaders,
     /// Whether browser sessions may reach Airflow.
     pub cookies: Cookies,
+}
+
+/// What takes the place of the caller's token.
+#[derive(Debug)]
+pub enum Token {
+    /// Nothing: the headers alone say who is calling.
+    None,
+    /// One that Airflow with `SimpleAuthManager` accepts as its own.
+    Simple(Box<Minter>),
+    /// One that Airflow with FAB accepts as its own, for a user that FAB has.
+    Fab(Box<Fab>),
 }
 
 /// The names of the headers that say who is calling.
@@ -114,17 +144,23 @@ impl Handoff {
     /// By what the keys that sign here are known again.
     #[must_use]
     pub fn specimens(&self) -> Vec<Specimen> {
-        let minters = self.minter.iter().map(Minter::key);
-        let keys = minters.chain(self.asserter.iter().map(Asserter::key));
+        let minter = match &self.token {
+            Token::None => None,
+            Token::Simple(minter) => Some(minter.as_ref()),
+            Token::Fab(fab) => Some(fab.minter()),
+        };
+        let keys = minter.map(Minter::key).into_iter();
+        let keys = keys.chain(self.asserter.iter().map(Asserter::key));
         keys.filter_map(SigningKey::specimen).collect()
     }
 
     /// A granted request: under the caller's own token where Airflow issued it, otherwise under a
-    /// statement of ours.
-    pub fn as_caller<B>(
+    /// statement of ours. Where Airflow has to know the caller first, it is asked.
+    pub async fn as_caller<B>(
         &self,
         granted: Granted<B>,
         now: Timestamp,
+        airflow: &impl Airflow,
     ) -> Result<UpstreamRequest<B>, Rejection> {
         let (request, caller) = granted.into_parts();
         let (mut parts, body) = request.into_parts();
@@ -132,7 +168,7 @@ impl Handoff {
         let bearer = if principal.issued_by_airflow() {
             Bearer::Airflows
         } else {
-            self.state(&mut parts, principal, now)?
+            self.state(&mut parts, &caller, now, airflow).await?
         };
         parts.headers.remove(COOKIE);
         self.name(&mut parts.headers, principal);
@@ -140,42 +176,54 @@ impl Handoff {
     }
 
     /// Puts our statement about the caller in the place of the caller's token.
-    fn state(
+    async fn state(
         &self,
         parts: &mut Parts,
-        principal: &Arc<Principal>,
+        caller: &Authenticated,
         now: Timestamp,
+        airflow: &impl Airflow,
     ) -> Result<Bearer, Rejection> {
+        let principal = caller.principal();
         if let Some(asserter) = &self.asserter {
             let assertion = asserter.assertion(principal, parts, now)?;
             parts.headers.insert(&self.headers.assertion, assertion);
         }
-        let Some(minter) = &self.minter else {
-            parts.headers.remove(AUTHORIZATION);
-            return Ok(Bearer::Removed);
+        let authorization = match &self.token {
+            Token::None => {
+                parts.headers.remove(AUTHORIZATION);
+                return Ok(Bearer::Removed);
+            }
+            Token::Simple(minter) => minter.authorization(principal, now)?,
+            Token::Fab(fab) => fab.authorization(caller, now, airflow).await?,
         };
-        parts.headers.insert(AUTHORIZATION, minter.authorization(principal, now)?);
+        parts.headers.insert(AUTHORIZATION, authorization);
         Ok(Bearer::Ours(Arc::clone(principal)))
     }
 
     /// A token for the caller to show Airflow: it lasts as long as the one it was given for, and no
     /// longer than `longest`.
-    pub fn issue(
+    pub async fn issue(
         &self,
         entitled: &Entitled,
         longest: Duration,
         now: Timestamp,
+        airflow: &impl Airflow,
     ) -> Result<Issued, Rejection> {
-        let Some(minter) = &self.minter else {
-            return Err(Rejection::found_that(Reason::HandoffFailed, "no key signs tokens"));
-        };
         let caller = entitled.caller();
         let expires = caller.expires().min(now.after(longest));
         if expires <= now {
             // Within the leeway it still opens a request, but another token would be born dead.
             return Err(Rejection::found_that(Reason::TokenExpired, "it ends now"));
         }
-        let token = minter.sign(caller.principal(), now, expires)?;
+        let token = match &self.token {
+            Token::None => {
+                return Err(Rejection::found_that(Reason::HandoffFailed, "no key signs tokens"));
+            }
+            Token::Simple(minter) => {
+                minter.sign(&Subject::of(caller.principal())?, now, expires)?
+            }
+            Token::Fab(fab) => fab.token(caller, now, expires, airflow).await?,
+        };
         Ok(Issued { token, lifetime: Duration::from_secs(expires.unix() - now.unix()) })
     }
 

@@ -3,5 +3,5 @@
 pub mod principal;
 pub mod roles;
 
-pub use principal::{Directory, Identified, Mapping, Origin, Principal, Statement};
+pub use principal::{Basis, Directory, Identified, Mapping, Origin, Principal, Statement};
 pub use roles::{AirflowRole, AirflowTeam, Held, RoleMap, TeamMap};

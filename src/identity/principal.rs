@@ -2,6 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 use http::HeaderValue;
@@ -50,8 +51,8 @@ pub struct Principal {
     role_list: Option<HeaderValue>,
     teams: Option<Vec<AirflowTeam>>,
     issued_by_airflow: bool,
-    /// What is told to Airflow about this principal, ready to send: filled by the hand-off.
-    pub(crate) statement: ArcSwapOption<Statement>,
+    /// What is told to Airflow about this principal, ready to send.
+    statement: ArcSwapOption<Statement>,
 }
 
 /// A signed statement about a principal, as a header value.
@@ -61,6 +62,25 @@ pub struct Statement {
     pub header: HeaderValue,
     /// From when on a new one is made.
     pub renew_at: Timestamp,
+    /// What it stands on.
+    pub basis: Basis,
+}
+
+/// What statements stand on: it holds until somebody ends it, for all of them at once.
+#[derive(Clone, Debug, Default)]
+pub struct Basis(Arc<AtomicBool>);
+
+impl Basis {
+    /// Whether nobody has ended it.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        !self.0.load(Ordering::Acquire)
+    }
+
+    /// Ends every statement that stands on it.
+    pub fn end(&self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 impl Principal {
@@ -104,6 +124,26 @@ impl Principal {
     #[must_use]
     pub const fn issued_by_airflow(&self) -> bool {
         self.issued_by_airflow
+    }
+
+    /// The statement about this principal, while it is fresh and what it stands on holds.
+    #[must_use]
+    pub fn statement(&self, now: Timestamp) -> Option<HeaderValue> {
+        let statement = self.statement.load();
+        let fresh = |one: &&Arc<Statement>| now < one.renew_at && one.basis.holds();
+        statement.as_ref().filter(fresh).map(|one| one.header.clone())
+    }
+
+    /// Keeps a statement for the requests to come.
+    pub fn keep(&self, statement: Statement) {
+        self.statement.store(Some(Arc::new(statement)));
+    }
+
+    /// Airflow did not take the statement, so nothing more is built on what it stands on.
+    pub fn disown_statement(&self) {
+        if let Some(statement) = self.statement.swap(None) {
+            statement.basis.end();
+        }
     }
 }
 

@@ -123,6 +123,12 @@ impl Validity {
         self.expires
     }
 
+    /// When the token was issued; the epoch where it does not say.
+    #[must_use]
+    pub const fn issued(&self) -> Timestamp {
+        self.issued
+    }
+
     /// Judges the times at `now`, giving both clocks the leeway.
     pub fn check(&self, now: Timestamp) -> Result<(), Rejection> {
         if now >= self.expires.after(self.leeway) {

@@ -1,5 +1,5 @@
-//! The request's body on its way to Airflow: passed on frame by frame, watched for its end, its
-//! size and its silence.
+//! The request's body on its way to Airflow: a client's is passed on frame by frame, watched for
+//! its end, its size and its silence; one of our own is there whole.
 
 use std::cell::Cell;
 use std::fmt;
@@ -72,9 +72,15 @@ impl Progress {
 /// A request body for hyper's client.
 #[derive(Debug)]
 pub struct RequestBody {
-    incoming: Option<Incoming>,
+    source: Source,
     progress: Option<Rc<Progress>>,
     limit: Option<u64>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Client(Incoming),
+    Own(Option<Bytes>),
 }
 
 impl RequestBody {
@@ -86,12 +92,14 @@ impl RequestBody {
     ) -> Result<Self, Rejection> {
         match limit {
             Some(limit) if incoming.size_hint().lower() > limit => Err(too_large(limit)),
-            _ => Ok(Self { incoming: Some(incoming), progress, limit }),
+            _ => Ok(Self { source: Source::Client(incoming), progress, limit }),
         }
     }
 
-    pub(super) const fn empty() -> Self {
-        Self { incoming: None, progress: None, limit: None }
+    /// A body of our own, which may be empty.
+    pub(super) fn own(body: Bytes) -> Self {
+        let body = (!body.is_empty()).then_some(body);
+        Self { source: Source::Own(body), progress: None, limit: None }
     }
 
     fn record(&self, bytes: u64) -> Result<(), BodyError> {
@@ -124,8 +132,9 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Some(incoming) = &mut self.incoming else {
-            return Poll::Ready(None);
+        let incoming = match &mut self.source {
+            Source::Own(body) => return Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
+            Source::Client(incoming) => incoming,
         };
         let frame = ready!(Pin::new(incoming).poll_frame(cx));
         Poll::Ready(match frame {
@@ -157,11 +166,19 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        match &self.source {
+            Source::Client(incoming) => incoming.is_end_stream(),
+            Source::Own(body) => body.is_none(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
+        match &self.source {
+            Source::Client(incoming) => incoming.size_hint(),
+            Source::Own(body) => {
+                SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64))
+            }
+        }
     }
 }
 

@@ -8,13 +8,15 @@ pub mod response;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::header::TRANSFER_ENCODING;
+use bytes::Bytes;
+use http::header::{HOST, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Response, Uri, Version};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body as _, Incoming};
 use tokio::time::{Instant as TokioInstant, sleep_until};
 
 use crate::answer::Answer;
-use crate::handoff::UpstreamRequest;
+use crate::handoff::{Airflow, UpstreamRequest};
 use crate::rejection::{Reason, Rejection};
 use crate::telemetry::Exchange;
 use body::{Progress, RequestBody};
@@ -81,6 +83,24 @@ impl Upstream {
         let idle = self.settings.idle_timeout;
         let answer = Answer::upstream(body, connection, progress, idle, bearer.told(parts.status));
         Ok(Response::from_parts(parts, answer))
+    }
+
+    /// Sends a request of our own and reads the whole answer. How long that may take is for whoever
+    /// waits to say.
+    async fn ask(&self, request: UpstreamRequest<Bytes>) -> Result<Response<Bytes>, Rejection> {
+        let (mut parts, body, _) = request.into_parts();
+        parts.uri = self.target(&parts.uri)?;
+        let host = format!("{}:{}", self.settings.host, self.settings.port);
+        let host = HeaderValue::try_from(host).map_err(|_| Reason::RequestMalformed)?;
+        parts.headers.insert(HOST, host);
+        let request = http::Request::from_parts(parts, RequestBody::own(body));
+        let (response, connection) = self.exchange(request, None).await?;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, MOST_TO_US).collect().await.map_err(|error| {
+            Rejection::found_that(Reason::UpstreamInvalid, format!("an answer to us: {error}"))
+        })?;
+        connection.release();
+        Ok(Response::from_parts(parts, body.to_bytes()))
     }
 
     /// Sends on a pooled connection; once more on a fresh one where nothing was sent, or where a
@@ -184,11 +204,20 @@ impl Upstream {
     }
 }
 
+impl Airflow for Upstream {
+    async fn ask(&self, request: UpstreamRequest<Bytes>) -> Result<Response<Bytes>, Rejection> {
+        self.ask(request).await
+    }
+}
+
+/// Answers to us are a user or a list of packages: some kilobytes.
+const MOST_TO_US: usize = 1 << 20;
+
 /// A copy of a request that may be sent twice: nothing is changed by it, and it has no body.
 fn spare(request: &http::Request<RequestBody>) -> Option<http::Request<RequestBody>> {
     let repeatable = matches!(*request.method(), Method::GET | Method::HEAD);
     (repeatable && request.body().is_end_stream()).then(|| {
-        let mut copy = http::Request::new(RequestBody::empty());
+        let mut copy = http::Request::new(RequestBody::own(Bytes::new()));
         copy.method_mut().clone_from(request.method());
         copy.uri_mut().clone_from(request.uri());
         copy.headers_mut().clone_from(request.headers());

@@ -74,9 +74,11 @@ fn callers(flight: &Flight, subject: &Subject) -> Vec<Caller> {
         kind,
         name,
         sign: Box::new(move |request, roles| {
-            let roles: Vec<_> = roles.iter().map(|role| format!("Airflow.{role}")).collect();
-            let roles: Vec<_> = roles.iter().map(String::as_str).collect();
-            request.bearer(&claims().roles(&roles).token())
+            let mapped: Vec<_> = roles.iter().map(|role| format!("Airflow.{role}")).collect();
+            let mapped: Vec<_> = mapped.iter().map(String::as_str).collect();
+            // FAB keeps roles per user, so each role has a user of its own.
+            let claims = claims().with("oid", if roles == ["Op"] { name } else { "a-viewer" });
+            request.bearer(&claims.roles(&mapped).token())
         }),
         airflows: false,
     };
@@ -158,7 +160,7 @@ fn is_of_airflow(answer: &Response) -> Result<(), String> {
 /// How often the audit log has this owner, as an admin reads it.
 fn acts(flight: &Flight, api: &Api, owner: &str) -> u64 {
     let path = format!("{}?owner={owner}", api.path("/eventLogs"));
-    let token = v2_app().roles(&["Airflow.Admin"]).token();
+    let token = v2_app().with("oid", "auditor").roles(&["Airflow.Admin"]).token();
     let answer = flight.ask(&Request::get(&path).bearer(&token));
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json()["total_entries"].as_u64().expect("a count")

@@ -19,6 +19,7 @@ mod clients;
 mod compatibility;
 mod dev;
 mod execution;
+mod fab;
 mod flight;
 #[cfg(feature = "kerberos-tests")]
 mod kerberos;

@@ -67,8 +67,14 @@ SERVERS = {
     "3.1.8": Server(["apache-airflow==3.1.8"], "2026-03-12"),
     "3.2.2": Server(["apache-airflow==3.2.2"], "2026-05-30"),
     "3.3.2": Server(["apache-airflow==3.3.2"], "2026-09-18", usual=True, pythons=((3, 10), (3, 14))),
-    "3.3.2-fab": Server(["apache-airflow==3.3.2", "apache-airflow-providers-fab==3.10.2"], "2026-10-25", usual=True, auth_manager=FAB),
-    "3.2.2-fab": Server(["apache-airflow==3.2.2", "apache-airflow-providers-fab==3.6.4"], "2026-05-30", auth_manager=FAB),
+    "3.3.2-fab": Server(
+        ["apache-airflow==3.3.2", "apache-airflow-providers-fab==3.10.2"], "2026-10-25",
+        usual=True, auth_manager=FAB, pythons=((3, 11), (3, 13)),
+    ),
+    "3.2.2-fab": Server(
+        ["apache-airflow==3.2.2", "apache-airflow-providers-fab==3.6.4"], "2026-05-30",
+        auth_manager=FAB,
+    ),
     "2.10.5": Server(
         ["apache-airflow==2.10.5", "apache-airflow-providers-fab==1.5.2"], "2025-02-11", usual=True,
         pythons=((3, 8), (3, 12)),

@@ -19,6 +19,16 @@ use crate::support::http::Request;
 /// The users of Airflow's own login; each has the role of its name.
 const USERS: [&str; 3] = ["admin", "viewer", "op"];
 
+const FAB: &str = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager";
+
+/// What docs/fab.md tells to write.
+const REMOTE_USER: &str = r#"
+from flask_appbuilder.const import AUTH_REMOTE_USER
+
+AUTH_TYPE = AUTH_REMOTE_USER
+AUTH_REMOTE_USER_ENV_VAR = "HTTP_X_REMOTE_USER"
+"#;
+
 /// An Airflow that has not answered by then never will; five seconds are usual.
 const BOOT: Duration = Duration::from_mins(3);
 
@@ -61,6 +71,15 @@ impl Recipe {
     /// The one that most tests use.
     pub(crate) fn usual() -> Self {
         Self::simple("usual", "3.3.2")
+    }
+
+    /// Airflow 3 with FAB, which logs in whomever a header names and remembers roles for so many
+    /// seconds.
+    pub(crate) fn fab(name: &'static str, server: &'static str, cache_ttl: u32) -> Self {
+        Self::new(name, server)
+            .set("AIRFLOW__CORE__AUTH_MANAGER", FAB)
+            .set("AIRFLOW__FAB__CACHE_TTL", &cache_ttl.to_string())
+            .file("webserver_config.py", REMOTE_USER.to_owned())
     }
 
     /// Leaves a variable at Airflow's default.

@@ -1,11 +1,13 @@
-//! Airflow's interface in a real browser, through airside: `dev -- airflow standalone` and Chromium.
+//! Airflow's interface in a real browser, through airside: Chromium before
+//! `dev -- airflow standalone`, and before Airflow with FAB.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::dev::Dev;
+use crate::fab;
 use crate::programs::{beside_the_tests, built, command, said};
 use crate::support::wait::within;
 
@@ -21,10 +23,10 @@ fn a_person_logs_in_opens_a_dag_triggers_it_reads_its_log_and_logs_out() {
         let passwords: Value = serde_json::from_str(&text).ok()?;
         passwords["admin"].as_str().map(str::to_owned)
     });
-    let pictures = built().join("browser/pictures");
-    fs::create_dir_all(&pictures).unwrap();
-    let seen = browse(&dev, &password.expect("the password of Airflow's own admin"), &pictures);
-    assert_eq!(seen["failures"], serde_json::json!([]), "pictures are in {}", pictures.display());
+    let pictures = pictures();
+    let password = password.expect("the password of Airflow's own admin");
+    let seen = browse("ui.mjs", &[&dev.url(), "admin", &password], &pictures);
+    assert_eq!(seen["failures"], json!([]), "pictures are in {}", pictures.display());
     for (what, expected) in [
         ("asked_for_login_at", "/auth/login"),
         ("opened", "/dags/demo"),
@@ -37,15 +39,45 @@ fn a_person_logs_in_opens_a_dag_triggers_it_reads_its_log_and_logs_out() {
     assert!(log.contains("this is the log of the demo"), "{seen}");
 }
 
-fn browse(dev: &Dev, password: &str, pictures: &Path) -> Value {
+/// What a script saw in Chromium.
+fn browse(script: &str, arguments: &[&str], pictures: &Path) -> Value {
     let home = tempfile::tempdir().unwrap();
     let browser = built().join("browser");
     let output = command(&browser.join("node"), home.path())
-        .arg(beside_the_tests("ui.mjs"))
+        .arg(beside_the_tests(script))
         .args([&browser.join("npm"), Path::new(CHROMIUM)])
-        .args([&dev.url(), "admin", password])
+        .args(arguments)
         .arg(pictures)
         .output()
         .unwrap();
     serde_json::from_str(said(&output).lines().last().expect("what it saw")).unwrap()
+}
+
+fn pictures() -> PathBuf {
+    let pictures = built().join("browser/pictures");
+    fs::create_dir_all(&pictures).unwrap();
+    pictures
+}
+
+#[test]
+fn with_fab_a_token_on_every_request_is_all_that_the_interface_needs() {
+    let flight = fab::RELEASES[0].flight();
+    let person = fab::oid(20);
+    let token = fab::of(&person, &["Airflow.User"]);
+    let pictures = pictures();
+    let seen = browse("fab_ui.mjs", &[&flight.url(), &token], &pictures);
+    assert_eq!(seen["failures"], json!([]), "pictures are in {}", pictures.display());
+    for (what, expected) in [
+        ("triggered_by", json!(person)),
+        ("led_back_to", json!("/dags")),
+        ("cookies", json!([])),
+        // What docs/fab.md says that does not work.
+        ("page_of_fab", json!("ERR_TOO_MANY_REDIRECTS")),
+        // Alone, a person is told that a token is needed, once.
+        ("alone", json!("credential_missing")),
+    ] {
+        assert_eq!(seen[what], expected, "{what}: {seen}");
+    }
+    assert_eq!(seen["me"]["username"], person);
+    assert!(seen["navigations_alone"].as_u64().unwrap() <= 4, "{seen}");
 }

@@ -20,6 +20,7 @@ mod dev;
 mod examples;
 mod exchange;
 mod execution;
+mod fab;
 mod handoff;
 mod headers;
 mod identity;

@@ -48,6 +48,7 @@ impl Received {
 }
 
 /// What to do with a request.
+#[derive(Clone)]
 pub(crate) enum Answer {
     /// Exactly these bytes; the connection stays open.
     Bytes(Vec<u8>),

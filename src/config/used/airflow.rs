@@ -1,19 +1,23 @@
 //! What of Airflow is open, and what only airside may say to it.
 
+use http::header::HeaderName;
 use http::{HeaderValue, Method};
 
 use super::super::lint::network;
 use super::super::written;
 use super::Builder;
 use crate::handoff::IdentityHeaders;
-use crate::route::{AIRFLOW_2, AIRFLOW_3, Access, Door, Execution, Ui};
+use crate::route::{AIRFLOW_2, AIRFLOW_3, Access, Door, Execution, LoginPage, Ui};
 use crate::sanitize::Sanitizer;
 
 impl Builder<'_, '_, '_> {
     pub(super) fn sanitizer(&self, headers: &IdentityHeaders) -> Sanitizer {
         let trusted = self.written.forwarded.trusted.iter();
         let trusted = trusted.filter_map(|written| network(&written.0)).collect();
-        Sanitizer::new(&headers.all(), trusted, self.written.limits.header_bytes as usize)
+        let mut ours = headers.all().to_vec();
+        let fab = self.written.handoff.as_ref().and_then(|handoff| handoff.fab.as_ref());
+        ours.extend(fab.and_then(|fab| HeaderName::try_from(&fab.remote_user_header).ok()));
+        Sanitizer::new(&ours, trusted, self.written.limits.header_bytes as usize)
     }
 
     pub(super) fn access(&mut self) -> Option<Access> {
@@ -48,6 +52,7 @@ impl Builder<'_, '_, '_> {
             base_path: base_path?,
             ui,
             password_login,
+            login_page: if self.signs_for_fab() { LoginPage::Token } else { LoginPage::Everyone },
             execution_api: match written.execution_api {
                 written::ExecutionApi::Forward => Execution::Forward,
                 written::ExecutionApi::Verify => Execution::Verify,
@@ -75,7 +80,7 @@ impl Builder<'_, '_, '_> {
         }
     }
 
-    fn base_path(&mut self) -> Option<String> {
+    pub(super) fn base_path(&mut self) -> Option<String> {
         let written = self.written.upstream.as_ref()?.base_path.trim_end_matches('/');
         let plain =
             |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.');

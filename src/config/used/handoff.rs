@@ -8,12 +8,13 @@ use http::header::HeaderName;
 use jsonwebtoken::jwk::Jwk;
 use serde_json::Value;
 
-use super::super::written::{self, HandoffType, Issuer, TASK_AUDIENCE};
+use super::super::written::{self, AuthManager, HandoffType, Issuer, TASK_AUDIENCE};
 use super::{Builder, Said};
 use crate::handoff::airflow_token::Minter;
 use crate::handoff::assertion::Asserter;
+use crate::handoff::fab::Fab;
 use crate::handoff::signing::{Ambiguous, Published, SigningKey, public_entry};
-use crate::handoff::{Cookies, Handoff, IdentityHeaders};
+use crate::handoff::{Cookies, Handoff, IdentityHeaders, Token};
 use crate::identity::Held;
 use crate::sanitize::{fold, is_forwarding, is_hop_by_hop};
 use crate::token_exchange::Terms;
@@ -28,17 +29,23 @@ impl Builder<'_, '_, '_> {
         let assertion = self.assertion(written.assertion.as_ref(), prefix);
         let headers = self.identity_headers(&written.headers);
         self.token_fits(written);
+        let fab = self.fab(written, headers.as_ref());
         let (token_key, assertion, headers) = (token_key.ok()?, assertion.ok()?, headers?);
         let published = self.published(written, token_key.as_ref(), assertion.as_ref())?;
         let minter = token_key.map(|key| {
             let (audience, issuer) = (written.audience.clone(), written.issuer.clone());
             Minter::new(key, audience, issuer, written.lifetime.0)
         });
+        let token = match (minter, fab.ok()?) {
+            (None, _) => Token::None,
+            (Some(minter), None) => Token::Simple(Box::new(minter)),
+            (Some(minter), Some(settings)) => Token::Fab(Box::new(Fab::new(settings, minter))),
+        };
         let cookies = match self.written.access.ui {
             written::Ui::Airflow => Cookies::Pass,
             written::Ui::Closed => Cookies::Remove,
         };
-        Some((Handoff { minter, asserter: assertion, headers, cookies }, published))
+        Some((Handoff { token, asserter: assertion, headers, cookies }, published))
     }
 
     /// Airflow 2 has no path for a token to its API (`api_connexion/security.py`).
@@ -54,8 +61,10 @@ impl Builder<'_, '_, '_> {
     /// Which of a caller's roles Airflow can be told.
     pub(super) fn held(&self) -> Held {
         match self.written.handoff.as_ref().map(|handoff| (handoff.form, handoff.auth_manager)) {
-            Some((HandoffType::Headers, _)) => Held::All,
-            Some((HandoffType::AirflowToken, written::AuthManager::Simple)) | None => Held::Highest,
+            Some((HandoffType::Headers, _) | (HandoffType::AirflowToken, AuthManager::Fab)) => {
+                Held::All
+            }
+            Some((HandoffType::AirflowToken, AuthManager::Simple)) | None => Held::Highest,
         }
     }
 
@@ -255,10 +264,7 @@ impl Builder<'_, '_, '_> {
                 self.findings.add(&key, format!("{name:?}"), "a header name", None);
                 return None;
             };
-            let taken = RESERVED.contains(&header.as_str())
-                || is_hop_by_hop(header.as_str())
-                || is_forwarding(header.as_str());
-            if taken || !seen.insert(fold(header.as_str())) {
+            if is_taken(&header) || !seen.insert(fold(header.as_str())) {
                 let expected = "a header name that nothing else uses";
                 self.findings.add(&key, format!("{name:?}"), expected, None);
                 return None;
@@ -271,6 +277,13 @@ impl Builder<'_, '_, '_> {
         let assertion = read("assertion", &written.assertion);
         Some(IdentityHeaders { user: user?, roles: roles?, issuer: issuer?, assertion: assertion? })
     }
+}
+
+/// Whether the header means something else already.
+pub(super) fn is_taken(header: &HeaderName) -> bool {
+    RESERVED.contains(&header.as_str())
+        || is_hop_by_hop(header.as_str())
+        || is_forwarding(header.as_str())
 }
 
 const SHORTEST_TOKEN: Duration = Duration::from_secs(2);

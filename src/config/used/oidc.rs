@@ -24,6 +24,11 @@ impl Builder<'_, '_, '_> {
             let found = format!("{:?}", written.username_prefix);
             self.findings.add(&place("username_prefix"), found, "visible ASCII", None);
         }
+        if written.username_prefix.is_empty() && self.knows_by_name() {
+            let hint = "FAB knows users by their names alone: without a prefix this issuer could name anybody's";
+            let (key, expected) = (place("username_prefix"), "a prefix, with auth_manager fab");
+            self.findings.add(&key, "nothing", expected, Some(hint));
+        }
         self.somebodys(key, written);
         let roles = self.role_map(&place("roles"), &written.roles);
         let source = self.oidc_keys(key, written, &name);

@@ -75,6 +75,24 @@ pub struct Handoff {
     /// The signed assertion beside the identity headers; without it there is none.
     #[serde(default)]
     pub assertion: Option<Assertion>,
+    /// How FAB's users are managed; needed with `auth_manager: fab`.
+    #[serde(default)]
+    pub fab: Option<Fab>,
+}
+
+/// How FAB's users are managed.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Fab {
+    /// The header by which FAB logs somebody in: `AUTH_REMOTE_USER_ENV_VAR` of Airflow's
+    /// `webserver_config.py`, without `HTTP_` and with dashes. Removed from every request.
+    pub remote_user_header: String,
+    /// The id of a user of FAB with the role Admin, by whose rights the others are managed.
+    pub admin_user_id: String,
+    /// `[fab] cache_ttl`: how long Airflow goes on with the roles that a user had.
+    pub cache_ttl: Lapse,
+    /// Users that airside did not create and whose roles it sets all the same.
+    pub adopt: Vec<String>,
 }
 
 /// A public key that is published and not signed with.
@@ -121,6 +139,8 @@ pub enum AuthManager {
     /// `SimpleAuthManager`: the four roles, no database.
     #[default]
     Simple,
+    /// `FabAuthManager`: roles and users in the database.
+    Fab,
 }
 
 /// The names of the identity headers.
@@ -216,6 +236,17 @@ impl Default for Headers {
             roles: "X-Airside-Roles".into(),
             issuer: "X-Airside-Issuer".into(),
             assertion: "X-Airside-Assertion".into(),
+        }
+    }
+}
+
+impl Default for Fab {
+    fn default() -> Self {
+        Self {
+            remote_user_header: "X-Remote-User".into(),
+            admin_user_id: "1".into(),
+            cache_ttl: Lapse::seconds(30),
+            adopt: Vec::new(),
         }
     }
 }

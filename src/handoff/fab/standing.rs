@@ -1,0 +1,308 @@
+//! What is known of a user in FAB, and whether a caller may be served on it: the decisions, which
+//! ask nobody.
+//!
+//! FAB keeps roles per user, tokens carry them per token, and Airflow goes on for `[fab] cache_ttl`
+//! with the roles it has read. So two questions stand before every token that is signed: which of
+//! several tokens says what the user's roles are now (the one issued last), and whether everything
+//! that Airflow may still grant is covered by the token at hand.
+
+use std::time::Duration;
+
+use super::api::Found;
+use super::roles::Roles;
+use super::trouble::Trouble;
+use crate::caller::Authenticated;
+use crate::clock::Timestamp;
+use crate::identity::Basis;
+
+/// What a caller's token says.
+#[derive(Debug)]
+pub(super) struct Wanted<'c> {
+    pub(super) username: &'c str,
+    pub(super) roles: Roles,
+    pub(super) issued_at: Timestamp,
+}
+
+impl<'c> Wanted<'c> {
+    pub(super) fn of(caller: &'c Authenticated) -> Self {
+        let principal = caller.principal();
+        let roles = Roles::of(principal.roles());
+        Self { username: principal.username(), roles, issued_at: caller.issued_at() }
+    }
+}
+
+/// A user as FAB had it when it was last asked.
+#[derive(Debug)]
+pub(super) struct Known {
+    id: String,
+    created_on: Option<String>,
+    roles: Roles,
+    /// When the token was issued that said so.
+    said_at: Timestamp,
+    compared_at: Timestamp,
+    shadow: Option<Shadow>,
+    basis: Basis,
+}
+
+/// Roles that Airflow may still grant although FAB has taken them away.
+#[derive(Clone, Debug)]
+struct Shadow {
+    /// Which; unknown where another airside lowered them.
+    roles: Option<Roles>,
+    until: Timestamp,
+}
+
+impl Known {
+    /// The user after a comparison: `found` is what FAB had before it was changed.
+    pub(super) fn compared(
+        id: String,
+        found: &Found,
+        before: Option<&Self>,
+        wanted: &Wanted<'_>,
+        cache_ttl: Duration,
+        now: Timestamp,
+    ) -> Self {
+        let roles = before.map_or(&wanted.roles, |known| known.roles_after(wanted)).clone();
+        let unchanged = |known: &&Self| known.basis.holds() && known.roles == roles;
+        Self {
+            basis: before.filter(unchanged).map(|known| known.basis.clone()).unwrap_or_default(),
+            shadow: Shadow::cast(found, before, &roles, cache_ttl, now),
+            said_at: before.map_or(wanted.issued_at, |known| known.said_at.max(wanted.issued_at)),
+            created_on: found.created_on.clone(),
+            compared_at: now,
+            id,
+            roles,
+        }
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(super) const fn compared_at(&self) -> Timestamp {
+        self.compared_at
+    }
+
+    pub(super) const fn basis(&self) -> &Basis {
+        &self.basis
+    }
+
+    /// Ends every statement that was made on this.
+    pub(super) fn end(&self) {
+        self.basis.end();
+    }
+
+    /// Whether it is the same row of FAB's table, so that the id is still its own: nobody can set
+    /// when a user was created.
+    pub(super) fn is_row_of(&self, found: &Found) -> bool {
+        self.basis.holds() && self.created_on == found.created_on
+    }
+
+    /// The user's roles, now that this token has come: those of the token issued last.
+    pub(super) fn roles_after<'r>(&'r self, wanted: &'r Wanted<'_>) -> &'r Roles {
+        if wanted.issued_at < self.said_at { &self.roles } else { &wanted.roles }
+    }
+
+    /// Whether FAB need not be asked: the comparison is younger than `again_after`, and there is
+    /// nothing to change.
+    pub(super) fn answers(
+        &self,
+        wanted: &Wanted<'_>,
+        now: Timestamp,
+        again_after: Duration,
+    ) -> bool {
+        self.basis.holds()
+            && now < self.compared_at.after(again_after)
+            && *self.roles_after(wanted) == self.roles
+    }
+
+    /// Whether the token carries everything that Airflow may grant this user now.
+    pub(super) fn grants(&self, wanted: &Wanted<'_>, now: Timestamp) -> Result<(), Trouble> {
+        if !wanted.roles.cover(&self.roles) {
+            return Err(Trouble::Outdated {
+                carries: wanted.roles.clone(),
+                roles: self.roles.clone(),
+            });
+        }
+        let Some(shadow) = self.shadow.as_ref().filter(|shadow| now < shadow.until) else {
+            return Ok(());
+        };
+        if shadow.roles.as_ref().is_some_and(|former| wanted.roles.cover(former)) {
+            return Ok(());
+        }
+        Err(Trouble::Lowered {
+            former: shadow.roles.clone(),
+            roles: self.roles.clone(),
+            seconds: shadow.until.unix() - now.unix(),
+        })
+    }
+}
+
+impl Shadow {
+    /// What `roles`, now in force, do not cover of those that were.
+    fn cast(
+        found: &Found,
+        before: Option<&Known>,
+        roles: &Roles,
+        cache_ttl: Duration,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let lasts = cache_ttl + MARGIN;
+        let earlier = before.and_then(|known| known.shadow.clone());
+        let earlier = earlier.filter(|shadow| now < shadow.until);
+        let former = before.map_or_else(Roles::default, |known| known.roles.clone());
+        let former = former.union(&found.roles);
+        if !roles.cover(&former) {
+            let still = earlier.and_then(|shadow| shadow.roles).unwrap_or_default();
+            return Some(Self { roles: Some(former.union(&still)), until: now.after(lasts) });
+        }
+        // Who was not here when another airside lowered the roles cannot know which they were.
+        let told = found.lowered_at.map(|then| then.min(now).after(lasts));
+        let told = told.filter(|until| before.is_none() && now < *until);
+        earlier.or(told.map(|until| Self { roles: None, until }))
+    }
+}
+
+/// For what Airflow was just reading when the roles changed, and for whole seconds being cut off.
+const MARGIN: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TTL: Duration = Duration::from_secs(30);
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_unix(seconds)
+    }
+
+    fn roles(names: &[&str]) -> Roles {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn wants(names: &[&str], issued_at: u64) -> Wanted<'static> {
+        Wanted { username: "alice", roles: roles(names), issued_at: at(issued_at) }
+    }
+
+    fn found(names: &[&str]) -> Found {
+        Found { roles: roles(names), created_on: Some("once".into()), ..Found::default() }
+    }
+
+    fn known(found: &Found, before: Option<&Known>, wanted: &Wanted<'_>, now: u64) -> Known {
+        Known::compared("7".into(), found, before, wanted, TTL, at(now))
+    }
+
+    fn refusal(known: &Known, wanted: &Wanted<'_>, now: u64) -> Option<&'static str> {
+        known.grants(wanted, at(now)).err().map(|trouble| match trouble {
+            Trouble::Lowered { .. } => "lowered",
+            Trouble::Outdated { .. } => "outdated",
+            _ => "another",
+        })
+    }
+
+    #[test]
+    fn lowered_roles_are_not_served_before_airflow_has_forgotten_the_former() {
+        for (had, has, waits) in [
+            (&["Op"][..], &["Viewer"][..], true),
+            (&["Viewer"], &["Op"], false),
+            (&["Viewer"], &["Viewer"], false),
+            (&["Viewer", "Data"], &["Viewer"], true),
+            (&["Viewer"], &["Viewer", "Data"], false),
+            (&["Data"], &["Admin"], false),
+            (&[], &["Viewer"], false),
+        ] {
+            let wanted = wants(has, 5);
+            let known = known(&found(had), None, &wanted, 100);
+            let expected = waits.then_some("lowered");
+            assert_eq!(refusal(&known, &wanted, 131), expected, "{had:?} to {has:?}");
+            assert_eq!(refusal(&known, &wanted, 132), None, "{had:?} to {has:?}");
+        }
+    }
+
+    #[test]
+    fn a_role_taken_away_by_hand_or_by_another_airside_is_waited_for_as_well() {
+        let wanted = wants(&["Viewer"], 5);
+        let first = known(&found(&["Viewer"]), None, &wants(&["Viewer"], 5), 100);
+        // Somebody gave it Op by hand; the comparison has taken it away again.
+        let second = known(&found(&["Op", "Viewer"]), Some(&first), &wanted, 130);
+        assert_eq!(refusal(&second, &wanted, 131), Some("lowered"));
+        // FAB already has what the newer token says, but had Op when it was last asked.
+        let op = known(&found(&["Op"]), None, &wants(&["Op"], 5), 100);
+        let wanted = wants(&["Viewer"], 6);
+        let lowered = known(&found(&["Viewer"]), Some(&op), &wanted, 130);
+        assert_eq!(refusal(&lowered, &wanted, 131), Some("lowered"));
+    }
+
+    #[test]
+    fn the_wait_survives_a_restart_by_what_stands_in_fab() {
+        let wanted = wants(&["Viewer"], 5);
+        for (lowered_at, now, expected) in [
+            (Some(90), 100, Some("lowered")),
+            (Some(67), 100, None),
+            (None, 100, None),
+            // A clock that is ahead makes nobody wait for longer.
+            (Some(1_000_000), 131, Some("lowered")),
+            (Some(1_000_000), 132, None),
+        ] {
+            let found = Found { lowered_at: lowered_at.map(at), ..found(&["Viewer"]) };
+            let known = known(&found, None, &wanted, 100);
+            assert_eq!(refusal(&known, &wanted, now), expected, "{lowered_at:?}");
+        }
+    }
+
+    #[test]
+    fn the_former_roles_back_need_not_wait() {
+        let first = known(&found(&["Op"]), None, &wants(&["Viewer"], 5), 100);
+        let op = wants(&["Op"], 6);
+        let back = known(&found(&["Viewer"]), Some(&first), &op, 105);
+        assert_eq!(refusal(&back, &op, 106), None);
+        // But what is less than the former has to, however often the roles change meanwhile.
+        let user = wants(&["User"], 7);
+        let user_now = known(&found(&["Op"]), Some(&back), &user, 110);
+        assert_eq!(refusal(&user_now, &user, 141), Some("lowered"));
+    }
+
+    #[test]
+    fn the_token_issued_last_says_which_roles_a_user_has() {
+        let known = known(&found(&["Viewer"]), None, &wants(&["Viewer"], 50), 100);
+        for (names, issued_at, expected, refused) in [
+            (&["Op"][..], 51, &["Op"][..], None),
+            (&["Op"], 50, &["Op"], None),
+            // An older one changes nothing: it is served with less than it carries, never more.
+            (&["Op"], 49, &["Viewer"], None),
+            (&["Data"], 49, &["Viewer"], Some("outdated")),
+        ] {
+            let wanted = wants(names, issued_at);
+            assert_eq!(*known.roles_after(&wanted), roles(expected), "{names:?} {issued_at}");
+            if issued_at < 50 {
+                assert_eq!(refusal(&known, &wanted, 101), refused, "{names:?} {issued_at}");
+            }
+        }
+    }
+
+    #[test]
+    fn fab_is_asked_again_after_a_while_or_for_other_roles_or_when_airflow_refused() {
+        let wanted = wants(&["Viewer"], 50);
+        let known = known(&found(&["Viewer"]), None, &wanted, 100);
+        assert!(known.answers(&wanted, at(129), TTL));
+        assert!(!known.answers(&wanted, at(130), TTL));
+        assert!(!known.answers(&wants(&["Op"], 50), at(101), TTL));
+        assert!(known.answers(&wants(&["Op"], 49), at(101), TTL));
+        assert!(known.is_row_of(&found(&["Op"])));
+        assert!(!known.is_row_of(&Found { created_on: Some("again".into()), ..found(&[]) }));
+        known.end();
+        assert!(!known.answers(&wanted, at(101), TTL));
+        assert!(!known.is_row_of(&found(&["Viewer"])));
+    }
+
+    #[test]
+    fn what_was_said_holds_on_until_the_roles_change() {
+        let wanted = wants(&["Viewer"], 50);
+        let first = known(&found(&["Viewer"]), None, &wanted, 100);
+        let same = known(&found(&["Viewer"]), Some(&first), &wanted, 130);
+        first.end();
+        assert!(!same.basis().holds(), "one basis while nothing changes");
+        let other = known(&found(&["Viewer"]), Some(&first), &wants(&["Op"], 51), 160);
+        assert!(other.basis().holds());
+    }
+}
