@@ -85,58 +85,7 @@ fn what_is_wrong_is_refused_with_its_place() {
         ("no upstream url", sound().without("/upstream/url"), &["url"]),
         ("no issuer", sound().set("/issuers", json!([])), &["issuer"]),
         ("no issuers", sound().without("/issuers"), &["issuer"]),
-        ("no hand-off secret", sound().without("/handoff/secret_file"), &["secret_file"]),
-        (
-            "two hand-off keys",
-            sound().set("/handoff/private_key_file", "/x"),
-            &["private_key_file"],
-        ),
-        ("no hand-off key", key_of_ours("/nowhere/y"), &["/nowhere/y"]),
-        ("a kid of a secret", sound().set("/handoff/kid", "x"), &["handoff.kid"]),
-        ("a secret unused", sound().set("/handoff/type", "headers"), &["secret_file"]),
-        (
-            "an assertion without key",
-            sound().set("/handoff/assertion", json!({"kid": "x"})),
-            &["assertion", "private_key_file"],
-        ),
-        (
-            "two keys of an issuer",
-            sound().set("/issuers/1/public_key_file", "/x"),
-            &["public_key_file"],
-        ),
         ("secret missing", sound().set("/issuers/1/secret_file", "/nowhere/x"), &["/nowhere/x"]),
-        (
-            "tasks without an issuer",
-            sound().set("/access/execution_api", "verify").without("/issuers/1"),
-            &["access.execution_api", "verify", "airflow"],
-        ),
-        (
-            "no audience of tasks",
-            sound().set("/issuers/1/task_audiences", json!([])),
-            &["issuers[1].task_audiences"],
-        ),
-        (
-            "one audience for both",
-            sound().set("/issuers/1/task_audiences", json!(["apache-airflow"])),
-            &["issuers[1].task_audiences", "apache-airflow"],
-        ),
-        (
-            "the hand-off for tasks",
-            sound()
-                .set("/issuers/1/task_audiences", json!(["tasks-of-contoso"]))
-                .set("/handoff/audience", "tasks-of-contoso"),
-            &["handoff.audience", "tasks-of-contoso"],
-        ),
-        ("bad worker address", sound().set("/execution_listen", "8082"), &["execution_listen"]),
-        (
-            "an exchange for headers",
-            sound()
-                .without("/handoff/secret_file")
-                .set("/handoff/type", "headers")
-                .set("/exchange/enabled", true),
-            &["exchange.enabled", "airflow_token"],
-        ),
-        ("an exchange for long", sound().set("/exchange/lifetime", "25h"), &["exchange.lifetime"]),
         ("issuer without name", sound().without("/issuers/0/name"), &["name"]),
         ("issuer without type", sound().without("/issuers/0/type"), &["type"]),
         ("unknown type", sound().set("/issuers/0/type", "entraa"), &["entraa", "entra"]),
@@ -184,14 +133,7 @@ fn what_is_wrong_is_refused_with_its_place() {
             &["authority", "https"],
         ),
     ];
-    for (label, config, words) in cases {
-        let ended = Airside::fails(&config);
-        verdicts.check(label, ended.code == Some(78), (ended.code, ended.log()));
-        verdicts.check(label, ended.stdout.is_empty(), &ended.stdout);
-        for word in words {
-            verdicts.check(label, ended.stderr.contains(word), (word, &ended.stderr));
-        }
-    }
+    all_refused(cases);
     let config = sound();
     config.file("empty.secret", "\n");
     let empty = config.folder().join("empty.secret").display().to_string();
@@ -202,6 +144,76 @@ fn what_is_wrong_is_refused_with_its_place() {
     let config = config.set("/handoff/secret_file", file.as_str());
     let airside = Airside::start(&config.set("/issuers/1/secret_file", file));
     verdicts.check("a short secret is no problem", !airside.log().contains(short), airside.log());
+}
+
+#[test]
+fn what_is_wrong_with_keys_and_tokens_of_ours_is_refused_with_its_place() {
+    all_refused(vec![
+        ("no hand-off secret", sound().without("/handoff/secret_file"), &["secret_file"]),
+        (
+            "two hand-off keys",
+            sound().set("/handoff/private_key_file", "/x"),
+            &["private_key_file"],
+        ),
+        ("no hand-off key", key_of_ours("/nowhere/y"), &["/nowhere/y"]),
+        ("a kid of a secret", sound().set("/handoff/kid", "x"), &["handoff.kid"]),
+        ("a secret unused", sound().set("/handoff/type", "headers"), &["secret_file"]),
+        (
+            "an assertion without key",
+            sound().set("/handoff/assertion", json!({"kid": "x"})),
+            &["assertion", "private_key_file"],
+        ),
+        (
+            "two keys of an issuer",
+            sound().set("/issuers/1/public_key_file", "/x"),
+            &["public_key_file"],
+        ),
+        (
+            "tasks without an issuer",
+            sound().set("/access/execution_api", "verify").without("/issuers/1"),
+            &["access.execution_api", "verify", "airflow"],
+        ),
+        (
+            "no audience of tasks",
+            sound().set("/issuers/1/task_audiences", json!([])),
+            &["issuers[1].task_audiences"],
+        ),
+        (
+            "one audience for both",
+            sound().set("/issuers/1/task_audiences", json!(["apache-airflow"])),
+            &["issuers[1].task_audiences", "apache-airflow"],
+        ),
+        (
+            "the hand-off for tasks",
+            sound()
+                .set("/issuers/1/task_audiences", json!(["tasks-of-contoso"]))
+                .set("/handoff/audience", "tasks-of-contoso"),
+            &["handoff.audience", "tasks-of-contoso"],
+        ),
+        ("bad worker address", sound().set("/execution_listen", "8082"), &["execution_listen"]),
+        (
+            "an exchange for headers",
+            sound()
+                .without("/handoff/secret_file")
+                .set("/handoff/type", "headers")
+                .set("/exchange/enabled", true),
+            &["exchange.enabled", "airflow_token"],
+        ),
+        ("an exchange for long", sound().set("/exchange/lifetime", "25h"), &["exchange.lifetime"]),
+    ]);
+}
+
+/// Each is refused with all of its words.
+fn all_refused(cases: Vec<(&str, Config, &[&str])>) {
+    let mut verdicts = Verdicts::default();
+    for (label, config, words) in cases {
+        let ended = Airside::fails(&config);
+        verdicts.check(label, ended.code == Some(78), (ended.code, ended.log()));
+        verdicts.check(label, ended.stdout.is_empty(), &ended.stdout);
+        for word in words {
+            verdicts.check(label, ended.stderr.contains(word), (word, &ended.stderr));
+        }
+    }
 }
 
 #[test]

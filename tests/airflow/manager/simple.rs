@@ -57,7 +57,9 @@ fn in_teams(key: &CurveKey, test: impl Fn(&Flight)) {
                 .set("/upstream/base_path", "/below")
         });
         flight.airflow.query("INSERT OR IGNORE INTO team VALUES ('team_a'), ('team_b')");
-        flight.airflow.query("INSERT OR IGNORE INTO dag_bundle_team VALUES ('dags-folder', 'team_a')");
+        flight
+            .airflow
+            .query("INSERT OR IGNORE INTO dag_bundle_team VALUES ('dags-folder', 'team_a')");
         let dags = Request::get("/api/v2/dags").bearer(&token(&["Airflow.Admin"]));
         // Airflow asks for an unknown key not more often than every five seconds.
         eventually("the key is found", || (flight.ask(&dags).status == 200).then_some(()));

@@ -120,7 +120,7 @@ fn an_issuer_that_cannot_prove_who_it_is_brings_no_keys_and_takes_none_away() {
     let localhost = &["localhost"][..];
     let good = authority.issue(localhost, |_| {});
     let is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let below = authority.below(|params| params.is_ca = is_ca.clone());
+    let below = authority.below(|params| params.is_ca = is_ca);
     let no_authority = authority.below(|params| params.is_ca = IsCa::ExplicitNoCa);
     let of_another_domain = authority.below(|params| {
         params.is_ca = is_ca;

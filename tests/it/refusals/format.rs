@@ -146,6 +146,7 @@ fn no_bent_token_is_answered_with_anything_but_a_refusal() {
 
 #[test]
 fn base64url_is_read_strictly() {
+    const MALFORMED: &[&str] = &["token_malformed", "credential_malformed"];
     // The last digit of 256 bytes carries four loose bits, so it has sixteen spellings.
     const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let token = token_with_both_special_digits();
@@ -153,7 +154,6 @@ fn base64url_is_read_strictly() {
     let (last_at, last) = signature.char_indices().last().unwrap();
     let digit = ALPHABET.find(last).unwrap();
     let twin = &ALPHABET[digit + 1..digit + 2];
-    const MALFORMED: &[&str] = &["token_malformed", "credential_malformed"];
     let mut table = Table::start();
     for (label, credential) in [
         ("padding", format!("{token}=")),
