@@ -12,12 +12,13 @@ use std::sync::OnceLock;
 use serde_json::json;
 
 use crate::clients::Airflowctl;
+use crate::compatibility::{Subject, prove};
 use crate::execution::a_task_goes_from_start_to_success;
 use crate::flight::{Flight, assert_airflow_says, post};
 use crate::programs::said;
 use crate::stock::{Recipe, password};
 use crate::support::config::Config;
-use crate::support::entra::{APP, USER, v1_app, v1_user, v2_app, v2_user};
+use crate::support::entra::{USER, v2_app, v2_user};
 use crate::support::expect::Verdicts;
 use crate::support::http::{Request, Response};
 use crate::support::keys::CurveKey;
@@ -76,29 +77,15 @@ fn variable(key: &str) -> Request {
 }
 
 #[test]
-fn entra_tokens_read_and_write_as_their_roles_allow() {
-    for recipe in each() {
-        let flight = flight(&recipe);
-        let mut verdicts = Verdicts::default();
-        for (kind, claims, oid) in [
-            ("v1, app-only", v1_app(), APP),
-            ("v2, app-only", v2_app(), APP),
-            ("v1, delegated", v1_user(), USER),
-            ("v2, delegated", v2_user(), USER),
-        ] {
-            let label = format!("{}: {kind}", recipe.name());
-            let viewer = claims.clone().roles(&["Airflow.Viewer"]).token();
-            let read = flight.ask(&Request::get("/api/v2/dags").bearer(&viewer));
-            let dag = &read.json()["dags"][0]["dag_id"];
-            verdicts.check(&label, read.status == 200 && dag == "demo", read.text());
-            let write = flight.ask(&variable(&label).bearer(&viewer));
-            let forbidden = write.status == 403 && write.json()["detail"] == "Forbidden";
-            verdicts.check(&label, forbidden, write.text());
-            let op = claims.roles(&["Airflow.Op"]).token();
-            let write = flight.ask(&variable(&label).bearer(&op));
-            verdicts.check(&label, write.status == 201, write.text());
-            let me = flight.ask(&Request::get("/ui/auth/me").bearer(&op));
-            verdicts.check(&label, me.json()["username"] == oid, me.text());
+fn each_kind_of_caller_is_who_it_is_and_may_what_its_role_allows() {
+    for (manager, recipes) in
+        [("AirsideAuthManager", simple::recipes()), ("AirsideFabAuthManager", fab::recipes())]
+    {
+        for recipe in recipes {
+            let flight = flight(&recipe);
+            local_users(&flight);
+            let handoff = "`headers`, assertion";
+            prove(&flight, &Subject { airflow: recipe.version(), manager, handoff });
         }
     }
 }
@@ -142,6 +129,8 @@ fn airflow_keeps_who_did_what() {
         let run = json!({"dag_run_id": "kept", "logical_date": null});
         let run = flight.ask(&post("/api/v2/dags/demo/dagRuns", &run).bearer(&admin));
         assert_eq!(run.json()["triggering_user_name"], USER, "{}", run.text());
+        let me = flight.ask(&Request::get("/ui/auth/me").bearer(&admin));
+        assert_eq!(me.json()["username"], USER, "{}", me.text());
         let events = "/api/v2/eventLogs?event=trigger_dag_run&dag_id=demo&run_id=kept";
         let events = flight.ask(&Request::get(events).bearer(&admin)).json();
         assert_eq!(events["event_logs"][0]["owner"], USER, "{}: {events}", recipe.name());
