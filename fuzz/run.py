@@ -26,6 +26,8 @@ TARGETS = ["authorization", "token", "jwks", "config", "path", "headers"]
 ALSO = {"config": [ROOT / "config"]}
 # An input that takes 10 s, or 1 GiB, is a finding too.
 LIMITS = ["-timeout=10", "-rss_limit_mb=1024"]
+# Lines of a log that say what was found.
+MOST_TOLD = 40
 
 
 @dataclass
@@ -129,9 +131,11 @@ def read(target: str, log: str, seconds: float) -> Line:
 
 
 def tell(found: Path, binary: Path, log: Path) -> None:
+    """What broke comes first, and then by which way."""
     said = log.read_text(errors="replace").splitlines()
-    told = [text for text in said if not re.match(r"#\d+\s|\s*NEW_FUNC", text)]
-    print("\n".join(told[-40:]))
+    broke = [at for at, text in enumerate(said) if "panicked at" in text or "ERROR:" in text]
+    begin = broke[0] if broke else -MOST_TOLD
+    print("\n".join(said[begin:][:MOST_TOLD]))
     print(f"\n{binary.name} found {found.relative_to(ROOT)}; again with\n    {binary} {found}\n")
 
 
