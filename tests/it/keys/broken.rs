@@ -19,6 +19,7 @@ use crate::support::http::Request;
 use crate::support::issuer::Issuer;
 use crate::support::keys::SigningKey;
 use crate::support::listener::Listener;
+use crate::support::oidc;
 use crate::support::scene::Scene;
 use crate::support::tls::{Authority, Front};
 use crate::support::upstream::Upstream;
@@ -267,15 +268,19 @@ fn an_issuer_that_never_answers_is_given_up() {
 }
 
 #[test]
-fn a_redirect_of_the_key_address_is_not_followed() {
+fn a_redirect_of_keys_or_metadata_is_not_followed() {
     let elsewhere = Listener::start(drop);
-    let issuer = Issuer::start();
-    issuer.answer(format!(
-        "HTTP/1.1 302 Found\r\nLocation: http://{}/keys\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-        elsewhere.address()
-    ));
-    let scene = Scene::of(issuer, Upstream::start(), |config| config);
-    assert_refused(&scene.present(&v2_app().token()), 503, "keys_unavailable");
+    let redirect = format!("Location: http://{}/keys\r\n", elsewhere.address());
+    for status in ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"] {
+        let issuer = Issuer::start();
+        issuer.answer(answer(status, &redirect, b""));
+        let entry = oidc::entry(&issuer);
+        let scene = Scene::of(issuer, Upstream::start(), |config| config.set("/issuers/1", entry));
+        assert_refused(&scene.present(&v2_app().token()), 503, "keys_unavailable");
+        let open = oidc::claims(&scene.issuer).token();
+        assert_refused(&scene.present(&open), 503, "keys_unavailable");
+        assert!(scene.issuer.fetches() >= 2, "keys and metadata were asked for");
+    }
     assert_eq!(elsewhere.accepted(), 0);
 }
 

@@ -74,10 +74,9 @@ fn readiness_waits_for_keys_when_told_to() {
 #[test]
 fn an_outage_within_stale_for_is_seen_by_nobody_not_even_by_a_restart() {
     const STALE_FOR: Duration = Duration::from_secs(10);
-    /// A fetch may take so long, and its keys are as old as its beginning.
-    const TIMEOUT: Duration = Duration::from_secs(1);
-    /// The time of a fetch is kept on disk in whole seconds.
-    const WHOLE_SECOND: Duration = Duration::from_secs(1);
+    /// Keys are as old as the beginning of their fetch, which may take a second; and the time of
+    /// that is kept on disk in whole seconds.
+    const LEAST: Duration = Duration::from_secs(8);
     let (mut issuer, upstream) = (Issuer::start(), Upstream::start());
     let config = Config::new(&issuer.url(), &upstream.url());
     let folder = config.folder().join("keys").display().to_string();
@@ -118,7 +117,7 @@ fn an_outage_within_stale_for_is_seen_by_nobody_not_even_by_a_restart() {
         let refused = both(&airside).into_iter().find(|answer| answer.status != 200);
         refused.map(|answer| (answer, age))
     });
-    assert!(age + TIMEOUT + WHOLE_SECOND >= STALE_FOR, "refused after {age:?}");
+    assert!(age >= LEAST, "refused after {age:?}");
     refusal(&refused, 503, &["keys_unavailable"]).unwrap();
     assert!(refused.header("retry-after").is_some());
     assert_refused(&present(&airside, &v2_app().token()), 503, "keys_unavailable");
