@@ -55,7 +55,7 @@ impl<'a> Json<'a> {
             let step = step.replace("~1", "/").replace("~0", "~");
             value = match value {
                 Self::Object(_) => value.member(&step)?,
-                Self::List(items) => items.get(step.parse::<usize>().ok()?)?,
+                Self::List(items) => items.get(index(&step)?)?,
                 _ => return None,
             };
         }
@@ -83,6 +83,12 @@ impl<'a> Json<'a> {
             Self::Object(_) => "an object",
         }
     }
+}
+
+/// Digits without a sign or leading zeros, so that a place has one spelling (RFC 6901, section 4).
+fn index(step: &str) -> Option<usize> {
+    let plain = step == "0" || step.starts_with(|first: char| ('1'..='9').contains(&first));
+    if plain { step.parse().ok() } else { None }
 }
 
 #[derive(Clone, Copy)]
@@ -240,7 +246,10 @@ mod tests {
         assert_eq!(json.pointer("/realm_access/roles/1").and_then(Json::text), Some("b"));
         assert_eq!(json.pointer("/a~1b/~0").and_then(Json::text), Some("x"));
         assert_eq!(json.pointer("/realm_access/none"), None);
-        assert_eq!(json.pointer("/realm_access/roles/x"), None);
+        for odd in ["x", "2", "-", "", "00", "01", "+1", "-1", "1.0", " 1", "99999999999999999999"]
+        {
+            assert_eq!(json.pointer(&format!("/realm_access/roles/{odd}")), None, "{odd:?}");
+        }
     }
 
     fn plain(json: &Json<'_>) -> Value {
