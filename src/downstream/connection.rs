@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 
 use super::core::Arrived;
 use super::head::{HeadTimer, Phase};
+use super::line::Line;
 use crate::proxy::{self, Core};
 use crate::sanitize::Peer;
 use crate::shutdown::Drain;
@@ -31,7 +32,13 @@ pub struct Limits {
 const LEAST_BUFFER: usize = 8192;
 
 /// Serves the connection to its end.
-pub async fn serve(core: Rc<Core>, arrived: Arrived, limits: Limits, mut drain: Drain) {
+pub async fn serve(
+    core: Rc<Core>,
+    arrived: Arrived,
+    limits: Limits,
+    line: Line,
+    mut drain: Drain,
+) {
     let Arrived { socket, address, entrance } = arrived;
     let Ok(stream) = TcpStream::from_std(socket) else { return };
     // Answers leave at once; without it small ones may wait 40 ms for an ACK.
@@ -39,12 +46,19 @@ pub async fn serve(core: Rc<Core>, arrived: Arrived, limits: Limits, mut drain: 
         return;
     }
     let phase = Phase::default();
-    let io = HeadTimer::new(TokioIo::new(stream), phase.clone(), limits.header_timeout);
+    let io =
+        HeadTimer::new(TokioIo::new(stream), phase.clone(), limits.header_timeout, line.clone());
     let peer = Peer::new(address, entrance, core.gate.sanitizer.trusted());
     let service = service_fn(|request| {
         let turn = phase.serve();
+        let others_first = turn.must_wait().then(|| line.turn());
         let answer = proxy::serve(&core, &peer, turn, request);
-        async { Ok::<_, Infallible>(answer.await) }
+        async {
+            if let Some(others_first) = others_first {
+                others_first.await;
+            }
+            Ok::<_, Infallible>(answer.await)
+        }
     });
     let mut connection = pin!(
         http1::Builder::new()

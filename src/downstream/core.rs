@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use super::acceptor::Entrance;
 use super::connection::{self, Limits};
+use super::line::Line;
 use crate::proxy::{Core, Gate};
 use crate::shutdown::Drain;
 use crate::telemetry::Recorder;
@@ -113,16 +114,17 @@ async fn serve(
     let recorder = Rc::new(Recorder { metrics: Arc::clone(&metrics), log: blueprint.log });
     let upstream = Upstream::new(blueprint.upstream);
     let core = Rc::new(Core::new(number, blueprint.gate, upstream, recorder));
+    let line = Line::new();
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             arrived = arriving.recv() => {
                 let Some(arrived) = arrived else { break };
-                let (core, drain) = (Rc::clone(&core), drain.clone());
+                let (core, line, drain) = (Rc::clone(&core), line.clone(), drain.clone());
                 let open = Open(Arc::clone(&metrics));
                 connections.spawn_local(async move {
                     let _open = open;
-                    connection::serve(core, arrived, blueprint.limits, drain).await;
+                    connection::serve(core, arrived, blueprint.limits, line, drain).await;
                 });
             }
             // Ended ones are collected as they end.

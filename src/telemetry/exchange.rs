@@ -39,7 +39,7 @@ pub struct Exchange {
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
     pub(super) cut: bool,
-    _turn: Turn,
+    turn: Turn,
 }
 
 /// Who is calling, once verified.
@@ -133,7 +133,7 @@ impl Exchange {
             bytes_in: 0,
             bytes_out: 0,
             cut: false,
-            _turn: turn,
+            turn,
         }
     }
 
@@ -166,12 +166,17 @@ impl Exchange {
     /// Airflow's answer began after the time since `since`.
     pub fn upstream_answered(&mut self, since: Instant) {
         self.upstream = Some(since.elapsed());
+        self.turn.forwarded();
     }
 
     /// The request was refused.
     pub fn refused(&mut self, rejection: &Rejection) {
         self.reason = Some(rejection.reason());
         self.found = rejection.found().map(str::to_owned);
+        // Whether Airflow is down, or keys are, says nothing of the client.
+        if rejection.reason().status().is_client_error() {
+            self.turn.refused();
+        }
     }
 
     /// An answer goes out with this status.
