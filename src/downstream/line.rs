@@ -118,7 +118,8 @@ mod tests {
         let mut gone = Place::outside(line.clone());
         let mut last = Place::outside(line);
         for waiting in [&mut gone, &mut last] {
-            poll_fn(|cx| Poll::Ready(assert!(waiting.poll_turn(cx).is_pending()))).await;
+            let stands = poll_fn(|cx| Poll::Ready(waiting.poll_turn(cx).is_pending())).await;
+            assert!(stands);
         }
         drop(gone);
         poll_fn(|cx| last.poll_turn(cx)).await;
