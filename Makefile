@@ -1,6 +1,6 @@
 # What a contributor calls; needs cargo, python3 and make, and `fuzz` a C++ compiler.
 
-.PHONY: test test-packages test-all test-airflow differential simulation fuzz fmt lint clean-airflow
+.PHONY: test test-packages test-all test-airflow differential simulation fuzz flood fmt lint clean-airflow
 
 # Everything there is, with a table at the end of what ran and what did not.
 test:
@@ -38,6 +38,10 @@ simulation:
 # Mutated inputs for each parser until one breaks a promise, ten minutes each; `SECONDS=`, `TARGETS=`.
 fuzz:
 	python3 fuzz/run.py $(SECONDS:%=--seconds=%) $(TARGETS)
+
+# What valid traffic feels of floods of refused requests; needs Linux with two processors and chrt.
+flood:
+	cargo bench --profile ci --bench flood
 
 fmt:
 	cargo fmt

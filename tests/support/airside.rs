@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -119,6 +120,19 @@ impl Airside {
         let has_all = |line: &&str| words.iter().all(|word| line.contains(word));
         let line = within(DEADLINE, || self.log().lines().find(has_all).map(str::to_owned));
         line.unwrap_or_else(|| panic!("no line with {words:?} in:\n{}", self.log()))
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The id of its thread of that name.
+    pub(crate) fn thread(&self, name: &str) -> Pid {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let mut threads = threads.map(|thread| thread.unwrap().path());
+        let named = |path: &PathBuf| fs::read_to_string(path.join("comm")).unwrap().trim() == name;
+        let path = threads.find(named).unwrap_or_else(|| panic!("no thread {name}"));
+        Pid::from_raw(path.file_name().unwrap().to_str().unwrap().parse().unwrap()).unwrap()
     }
 
     /// What it keeps in memory at this moment, in KiB.
