@@ -145,7 +145,11 @@ impl Refusal {
 impl From<Rejection> for Refusal {
     fn from(rejection: Rejection) -> Self {
         let error = match rejection.reason() {
-            Reason::KeysUnavailable => OAuthError::TemporarilyUnavailable,
+            // Airflow is asked too, where it has to know whom a token is for.
+            Reason::KeysUnavailable
+            | Reason::UpstreamUnavailable
+            | Reason::UpstreamInvalid
+            | Reason::UpstreamTimeout => OAuthError::TemporarilyUnavailable,
             Reason::HandoffFailed => OAuthError::ServerError,
             _ => OAuthError::InvalidRequest,
         };
