@@ -223,7 +223,8 @@ impl Body for Answer {
 const TOKEN_REFUSED: &str = "Airflow refused the token that airside signed: compare \
     handoff.secret_file, audience and issuer with [api_auth] jwt_secret, jwt_audience and \
     jwt_issuer, and the clocks; with handoff.private_key_file, trusted_jwks_url must be our \
-    /jwks.json, which Airflow reads once an hour";
+    /jwks.json, which Airflow reads once an hour; with auth_manager fab the user may be gone, and is \
+    looked up again";
 
 impl Drop for Answer {
     fn drop(&mut self) {

@@ -42,7 +42,7 @@ pub struct Settings {
     pub admin_user_id: String,
     /// How long Airflow goes on with the roles that a user had (`[fab] cache_ttl`).
     pub cache_ttl: Duration,
-    /// Users that are changed although airside did not create them.
+    /// Users that are changed although airside did not create them; `*` for all.
     pub adopt: HashSet<String>,
     /// The path of Airflow's `[api] base_url`.
     pub base_path: String,

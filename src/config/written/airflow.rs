@@ -91,7 +91,7 @@ pub struct Fab {
     pub admin_user_id: String,
     /// `[fab] cache_ttl`: how long Airflow goes on with the roles that a user had.
     pub cache_ttl: Lapse,
-    /// Users that airside did not create and whose roles it sets all the same.
+    /// Users that airside did not create and whose roles it sets all the same; `*` for all.
     pub adopt: Vec<String>,
 }
 

@@ -112,7 +112,7 @@ impl Found {
         if self.username != username {
             return Err(Trouble::OtherCase { username, theirs: self.username.clone() });
         }
-        if !self.created_by_us && !adopted.contains(&username) {
+        if !self.created_by_us && !adopted.contains(&username) && !adopted.contains(EVERYBODY) {
             return Err(Trouble::NotOurs { username });
         }
         if self.active { Ok(()) } else { Err(Trouble::Inactive { username }) }
@@ -294,6 +294,8 @@ impl<'a, A: Airflow> Admin<'a, A> {
     }
 }
 
+/// Among the adopted: whoever has a name that a token says.
+const EVERYBODY: &str = "*";
 const USERS: &str = "/auth/fab/v1/users";
 const PACKAGE: &str = "apache-airflow-providers-fab";
 /// As long as an upgrade may go unnoticed.
@@ -442,6 +444,8 @@ mod tests {
         let adopted = HashSet::from(["bob".to_owned()]);
         let bob = user("bob", "bob@contoso.example");
         assert!(bob.may_be_changed("bob", &adopted).is_ok());
+        let everybody = HashSet::from(["*".to_owned()]);
+        assert!(user("eve", "eve@contoso.example").may_be_changed("eve", &everybody).is_ok());
         let other = user("Alice", "Alice@airside.invalid").may_be_changed("alice", &adopted);
         assert!(matches!(other, Err(Trouble::OtherCase { .. })));
     }
