@@ -276,8 +276,6 @@ fn what_is_not_yet_there_is_refused_by_name() {
         ("/proxy_protocol", json!(true), "proxy_protocol"),
         ("/forward_auth", json!({"listen": "127.0.0.1:0"}), "forward_auth"),
         ("/telemetry", json!({"otlp_endpoint": "http://127.0.0.1:1"}), "telemetry"),
-        ("/handoff/fab", json!({"admin_user_id": "1"}), "fab"),
-        ("/handoff/auth_manager", json!("fab"), "fab"),
         ("/access/ui", json!("login"), "login"),
         ("/admin/status", json!("open"), "status"),
         ("/upstream/urls", json!(["http://127.0.0.1:1"]), "urls"),

@@ -511,6 +511,81 @@ fn what_airflow_issued_itself_goes_through_without_a_question() {
 }
 
 #[test]
+fn a_token_that_is_given_out_is_for_the_user_that_fab_has() {
+    let table = Table::of(&[User::local("stranger", "Admin")]);
+    let enabled = |config: Config| config.set("/exchange", json!({"enabled": true}));
+    let mut scene = scene(&table, enabled, |_| None);
+    let ask = |scene: &Scene, name: &str, role: &str, at: i64| {
+        let subject = of(name, &[role]).with("iat", at).token();
+        let grant = "urn:ietf:params:oauth:grant-type:token-exchange";
+        let kind = "urn:ietf:params:oauth:token-type:jwt";
+        let form = format!("grant_type={grant}&subject_token={subject}&subject_token_type={kind}");
+        let kind = "application/x-www-form-urlencoded";
+        scene.ask(&Request::new("POST", "/airside/token").header("Content-Type", kind).body(form))
+    };
+    let answer = ask(&scene, APP, "Airflow.Op", now() - 60);
+    assert_eq!(answer.status, 200, "{}", scene.airside.log());
+    let token = answer.json()["access_token"].as_str().unwrap().to_owned();
+    let (_, claims) = open_hs512(&token, SECRET.as_bytes());
+    assert_eq!((&claims["sub"], claims.get("role")), (&json!("3"), None));
+    assert_eq!(scene.forwarded(&dags().bearer(&token)).bearer(), token);
+    for (name, role, words) in
+        [("stranger", "Airflow.Op", "did not create"), (APP, "Airflow.Viewer", "lowered from Op")]
+    {
+        let answer = ask(&scene, name, role, now());
+        assert_eq!(answer.json()["error"], "server_error", "{name}: {}", answer.text());
+        scene.airside.line_with(&["/airside/token", "handoff_failed", words]);
+    }
+    scene.upstream.stop();
+    let answer = ask(&scene, "another", "Airflow.Op", now());
+    assert_eq!(answer.json()["error"], "temporarily_unavailable", "{}", answer.text());
+}
+
+#[test]
+fn settings_that_do_not_fit_are_refused_with_what_to_write() {
+    let usual = || for_fab(Config::new("http://127.0.0.1:1", "http://127.0.0.1:2"));
+    let fab = |key: &str, value: Value| usual().set(&format!("/handoff/fab/{key}"), value);
+    let oidc = json!({
+        "name": "sso", "type": "oidc", "issuer": "https://idp.example", "audiences": ["a"],
+        "username_prefix": "", "roles": {"x": ["Op"]},
+    });
+    let mut verdicts = Verdicts::default();
+    for (label, config, words) in [
+        (
+            "no fab",
+            usual().without("/handoff/fab"),
+            &["handoff.fab", "`fab: {}`", "docs/fab.md"][..],
+        ),
+        (
+            "no prefix",
+            usual().set("/issuers/1", oidc),
+            &["username_prefix", "with auth_manager fab"],
+        ),
+        ("a name", fab("admin_user_id", json!("admin")), &["admin_user_id", "a number"]),
+        ("no id", fab("admin_user_id", json!("")), &["admin_user_id"]),
+        ("no header", fab("remote_user_header", json!("")), &["remote_user_header", "dashes"]),
+        ("underscores", fab("remote_user_header", json!("X_Remote_User")), &["remote_user_header"]),
+        ("taken", fab("remote_user_header", json!("Authorization")), &["remote_user_header"]),
+        (
+            "forwarding",
+            fab("remote_user_header", json!("X-Forwarded-User")),
+            &["remote_user_header"],
+        ),
+        ("ours", fab("remote_user_header", json!("X-Airside-User")), &["remote_user_header"]),
+        ("at once", fab("cache_ttl", json!("0s")), &["cache_ttl", "from 1s to 1h"]),
+        ("never", fab("cache_ttl", json!("2h")), &["cache_ttl", "from 1s to 1h"]),
+        ("adopting", fab("adopt", json!(["alice", "b ob"])), &["handoff.fab.adopt[1]"]),
+        ("misspelt", fab("remote_user_heder", json!("X")), &["remote_user_header"]),
+    ] {
+        let ended = Airside::fails(&config);
+        verdicts.check(label, ended.code == Some(78), (ended.code, ended.log()));
+        for word in words {
+            verdicts.check(label, ended.stderr.contains(word), (word, &ended.stderr));
+        }
+    }
+}
+
+#[test]
 fn below_a_base_path_fab_is_asked_there() {
     let below = |config: Config| {
         let url = format!("{}/below", config.get("/upstream/url").as_str().unwrap());
