@@ -32,13 +32,7 @@ pub struct Limits {
 const LEAST_BUFFER: usize = 8192;
 
 /// Serves the connection to its end.
-pub async fn serve(
-    core: Rc<Core>,
-    arrived: Arrived,
-    limits: Limits,
-    line: Line,
-    mut drain: Drain,
-) {
+pub async fn serve(core: Rc<Core>, arrived: Arrived, limits: Limits, line: Line, mut drain: Drain) {
     let Arrived { socket, address, entrance } = arrived;
     let Ok(stream) = TcpStream::from_std(socket) else { return };
     // Answers leave at once; without it small ones may wait 40 ms for an ACK.
