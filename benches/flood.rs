@@ -37,7 +37,7 @@ use support::keys::{SigningKey, encode, parts};
 use support::scene::Scene;
 use support::upstream::Upstream;
 
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(2);
 const CALLERS: u32 = 4;
 /// Of all callers together, a second.

@@ -83,6 +83,10 @@ impl Refusal {
     }
 }
 
+fn is_same(one: Option<&Arc<Published>>, other: Option<&Arc<Published>>) -> bool {
+    one.map(Arc::as_ptr) == other.map(Arc::as_ptr)
+}
+
 fn unknown(kid: Option<&str>, issuer: &str) -> Rejection {
     let kid = kid.map_or("no kid".to_owned(), |kid| format!("kid {kid:?}"));
     Rejection::found_that(Reason::KeyUnknown, format!("{kid} is not a key of {issuer}"))
@@ -211,13 +215,19 @@ impl KeyStore {
         kid: Option<&str>,
         judge: impl Fn(&mut dyn Iterator<Item = &Key>) -> Result<T, Rejection>,
     ) -> Result<(T, KeyStamp), Rejection> {
-        let verdict = match self.judge_now(kid, &judge) {
-            Err(refusal) if refusal.may_change && self.fetch_once().await => {
-                self.judge_now(kid, &judge)
-            }
-            verdict => verdict,
+        let before = self.current.load_full();
+        let refusal = match self.judge_now(kid, &judge) {
+            Ok(good) => return Ok(good),
+            Err(refusal) => refusal,
         };
-        verdict.map_err(|refusal| refusal.rejection)
+        if refusal.may_change {
+            self.fetch_once().await;
+            // Another's fetch may have ended in between, so that there was none to be had.
+            if !is_same(before.as_ref(), self.current.load_full().as_ref()) {
+                return self.judge_now(kid, &judge).map_err(|refusal| refusal.rejection);
+            }
+        }
+        Err(refusal.rejection)
     }
 
     fn judge_now<T>(
@@ -351,18 +361,16 @@ impl KeyStore {
         self.schedule.as_ref().is_none_or(|schedule| keys.age() < schedule.stale_for)
     }
 
-    /// Waits for a fetch; `false` when none is to be had, so that nothing can have changed.
-    async fn fetch_once(&self) -> bool {
+    async fn fetch_once(&self) {
         let Some(schedule) = &self.schedule else {
-            return false;
+            return;
         };
         let mut finished = self.finished.subscribe();
         let Some(awaited) = self.ask(schedule) else {
-            return false;
+            return;
         };
         // Either way the caller looks again: what counts is whether the key is there now.
         let _ = timeout(schedule.timeout, finished.wait_for(|ended| *ended >= awaited)).await;
-        true
     }
 
     /// The number of the fetch to wait for; `None` while the cooldown holds.
