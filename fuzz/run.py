@@ -39,7 +39,7 @@ class Line:
     seconds: float
     covered: int
     inputs: int
-    found: Path | None
+    outcome: str = "ok"  # otherwise FOUND, or how it ended
 
 
 def main() -> None:
@@ -53,10 +53,10 @@ def main() -> None:
     lines = []
     for target in arguments.targets or TARGETS:
         lines.append(run(binaries / target, arguments.seconds))
-        if lines[-1].found:
+        if lines[-1].outcome != "ok":
             break
     show(lines)
-    sys.exit(any(line.found for line in lines))
+    sys.exit(any(line.outcome != "ok" for line in lines))
 
 
 def build() -> Path:
@@ -113,10 +113,11 @@ def run(binary: Path, seconds: int) -> Line:
     line = read(target, log.read_text(errors="replace"), time.monotonic() - started)
     found = set(findings.iterdir()) - before
     if code != 0:
-        # Without an input to blame, what it said is what there is.
-        line.found = found.pop() if found else log
-        tell(line.found, binary, log)
-    elif not any(findings.iterdir()):
+        # Without an input to blame something else may have ended it: that is no finding, but no
+        # success either.
+        line.outcome = "FOUND" if found else f"ended with {code}"
+        tell(log, [[binary, path] for path in found])
+    if not any(findings.iterdir()):
         findings.rmdir()
     return line
 
@@ -127,16 +128,17 @@ def read(target: str, log: str, seconds: float) -> Line:
     states = re.findall(r"cov: (\d+) .*corp: (\d+)/", log)
     covered, inputs = map(int, states[-1]) if states else (0, 0)
     count = max((int(a or b) for a, b in executions), default=0)
-    return Line(target, count, seconds, covered, inputs, None)
+    return Line(target, count, seconds, covered, inputs)
 
 
-def tell(found: Path, binary: Path, log: Path) -> None:
+def tell(log: Path, again: list[list[Path]]) -> None:
     """What broke comes first, and then by which way."""
     said = log.read_text(errors="replace").splitlines()
     broke = [at for at, text in enumerate(said) if "panicked at" in text or "ERROR:" in text]
     begin = broke[0] if broke else -MOST_TOLD
     print("\n".join(said[begin:][:MOST_TOLD]))
-    print(f"\n{binary.name} found {found.relative_to(ROOT)}; again with\n    {binary} {found}\n")
+    for command in again:
+        print("\nagain with\n   ", *command)
 
 
 def show(lines: list[Line]) -> None:
@@ -145,7 +147,7 @@ def show(lines: list[Line]) -> None:
         rate = line.executions / max(line.seconds, 1)
         print(
             f"{line.target:<14}{line.executions:>12,}{rate:>10,.0f}{line.covered:>8,}"
-            f"{line.inputs:>8,}{line.seconds:>6.0f}  {'FOUND' if line.found else 'ok'}"
+            f"{line.inputs:>8,}{line.seconds:>6.0f}  {line.outcome}"
         )
 
 
