@@ -29,6 +29,7 @@ mod programs;
 mod routes;
 mod shared_secret;
 mod stock;
+mod tasks;
 mod trusted_keys;
 #[cfg(feature = "browser-tests")]
 mod ui;

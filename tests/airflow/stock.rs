@@ -39,6 +39,8 @@ pub(crate) struct Recipe {
     name: &'static str,
     /// Its program and prepared home, by the name that tests/airflow/setup.py gives them.
     server: &'static str,
+    /// Whether all of Airflow is started, so that tasks run, or the API server alone.
+    whole: bool,
     /// The variables that differ from Airflow's defaults; `{home}` stands for its home.
     settings: Vec<(&'static str, String)>,
     /// Files of its home.
@@ -49,7 +51,7 @@ impl Recipe {
     /// This server with the known secret, the DAG of the tests and nothing else.
     pub(crate) fn new(name: &'static str, server: &'static str) -> Self {
         let dags = beside_the_tests("dags").display().to_string();
-        Self { name, server, settings: vec![], files: vec![] }
+        Self { name, server, whole: false, settings: vec![], files: vec![] }
             .set("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "sqlite:///{home}/airflow.db")
             .set("AIRFLOW__API_AUTH__JWT_SECRET", SECRET)
             .set("AIRFLOW__CORE__DAGS_FOLDER", &dags)
@@ -82,6 +84,12 @@ impl Recipe {
             .file("webserver_config.py", REMOTE_USER.to_owned())
     }
 
+    /// All of Airflow 3 by `airflow standalone`: scheduler, DAG processor and triggerer, too.
+    pub(crate) fn standalone(mut self) -> Self {
+        self.whole = true;
+        self
+    }
+
     /// Leaves a variable at Airflow's default.
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.settings.retain(|(set, _)| *set != name);
@@ -108,7 +116,9 @@ impl Recipe {
         let prepared = built().join("homes").join(self.server).join("airflow.db");
         fs::copy(prepared, home.join("airflow.db")).unwrap();
         for (name, content) in &self.files {
-            fs::write(home.join(name), content).unwrap();
+            let file = home.join(name);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, content).unwrap();
         }
         home
     }
@@ -133,14 +143,17 @@ impl Recipe {
     }
 
     /// What serves the API at this address.
-    fn serving(&self, address: SocketAddr) -> [String; 5] {
+    fn serving(&self, address: SocketAddr) -> Vec<String> {
+        if self.whole {
+            return vec!["standalone".into()];
+        }
         let command = if self.version().starts_with("2.") { "webserver" } else { "api-server" };
         let (host, port) = match command {
             "webserver" => ("--hostname", "--port"),
             _ => ("--host", "--port"),
         };
         let ip = address.ip().to_string();
-        [command.into(), host.into(), ip, port.into(), address.port().to_string()]
+        vec![command.into(), host.into(), ip, port.into(), address.port().to_string()]
     }
 
     /// Something that this version tells everybody, and how it tells its version.
@@ -264,11 +277,16 @@ fn free_ports() -> impl Iterator<Item = SocketAddr> {
 fn start_at(recipe: &Recipe, address: SocketAddr) -> Result<Airflow, String> {
     let home = recipe.home();
     let log = built().join(format!("{}.log", recipe.name));
+    let airflow = program(&format!("servers/{}", recipe.server), "airflow");
     let mut keeper = recipe.command("python", &home);
     keeper
+        // How `standalone` finds itself, and what it takes in the place of arguments.
+        .env("PATH", format!("{}:/usr/bin:/bin", airflow.parent().unwrap().display()))
+        .env("AIRFLOW__API__HOST", address.ip().to_string())
+        .env("AIRFLOW__API__PORT", address.port().to_string())
         .arg(beside_the_tests("keeper.py"))
         .args([&home, &log])
-        .arg(program(&format!("servers/{}", recipe.server), "airflow"))
+        .arg(airflow)
         .args(recipe.serving(address))
         .stdin(Stdio::piped());
     let keeper = keeper.spawn().unwrap();
