@@ -18,6 +18,7 @@ mod callers;
 mod clients;
 mod compatibility;
 mod dev;
+mod exchange;
 mod execution;
 mod fab;
 mod flight;

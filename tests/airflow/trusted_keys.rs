@@ -6,10 +6,13 @@ use std::sync::OnceLock;
 use serde_json::json;
 
 use crate::compatibility::{self, Subject};
+use crate::exchange::{exchange, exchanging};
 use crate::flight::{Flight, assert_airflow_says};
 use crate::stock::{Recipe, free_port};
+use crate::support::airflow::task_claims;
 use crate::support::config::Config;
 use crate::support::entra::{APP, v2_app};
+use crate::support::expect::assert_refused;
 use crate::support::http::Request;
 use crate::support::keys::{CurveKey, SigningKey};
 
@@ -110,6 +113,31 @@ fn rsa_and_p256_serve_as_well() {
         let flight = Flight::with(&recipe(name, "3.3.2"), |config| signing(config, kid, pem));
         assert_eq!(flight.whoami(|request| request.bearer(&v2_app().token())), APP, "{kid}");
     }
+}
+
+#[test]
+fn a_key_of_ours_opens_the_api_and_no_path_of_workers() {
+    let flight = Flight::with(&recipe("keys-3.3.2", "3.3.2"), |config| {
+        // One set for both sides: what airside publishes, Airflow's key in it.
+        let published = format!("http://127.0.0.1:{}/jwks.json", keys().admin);
+        exchanging(by_ed25519(config))
+            .set("/access/execution_api", "verify")
+            .without("/issuers/1/public_key_file")
+            .without("/issuers/1/kid")
+            .set("/issuers/1/keys_url", published)
+    });
+    let given = exchange(&flight, &v2_app().token())["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(flight.ask_airflow(&Request::get("/ui/auth/me").bearer(&given)).json()["id"], APP);
+    assert_eq!(flight.whoami(|request| request.bearer(&given)), APP);
+
+    let task = task_claims("01a200a6-add8-7fb6-b02e-123f4a563095");
+    let variable = |token: &str| Request::get("/execution/variables/missing").bearer(token);
+    let airflows = variable(&keys().airflow.token(task.value()));
+    assert_eq!(flight.ask(&airflows).status, 404, "Airflow's own scheduler could have made it");
+    let header = json!({"typ": "JWT", "alg": "EdDSA", "kid": "airside-ed"});
+    let ours = variable(&keys().ed25519.sign(&header, task.value()));
+    assert_eq!(flight.ask_airflow(&ours).status, 404, "Airflow itself tells no key from another");
+    assert_refused(&flight.ask(&ours), 401, "key_unknown");
 }
 
 #[test]
