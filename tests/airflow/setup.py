@@ -71,6 +71,9 @@ SERVERS = {
         ["apache-airflow==3.3.2", "apache-airflow-providers-fab==3.10.2"], "2026-10-25",
         usual=True, auth_manager=FAB, pythons=((3, 11), (3, 13)),
     ),
+    "3.3.2-edge": Server(
+        ["apache-airflow==3.3.2", "apache-airflow-providers-edge3==4.3.2"], "2026-09-18",
+    ),
     "3.2.2-fab": Server(
         ["apache-airflow==3.2.2", "apache-airflow-providers-fab==3.6.4"], "2026-05-30",
         auth_manager=FAB,
