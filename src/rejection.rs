@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -329,7 +329,9 @@ impl From<Reason> for Rejection {
 /// The answer of a token endpoint that gives one (RFC 6749, section 5.1).
 #[must_use]
 pub fn token_answer(body: &Value) -> Response<Bytes> {
-    json_answer(StatusCode::OK, "application/json", body)
+    let mut answer = json_answer(StatusCode::OK, "application/json", body);
+    answer.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    answer
 }
 
 fn json_answer(status: StatusCode, content_type: &'static str, body: &Value) -> Response<Bytes> {

@@ -77,6 +77,7 @@ fn an_issuers_token_is_exchanged_for_one_of_airflows_form() {
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.header("content-type"), Some("application/json"));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(answer.header("pragma"), Some("no-cache"));
     assert!(answer.header("x-request-id").is_some());
     let body = answer.json();
     assert_eq!(
