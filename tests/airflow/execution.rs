@@ -95,7 +95,11 @@ fn the_token_of_a_task_does_not_open_the_api() {
 
 #[test]
 fn a_renewed_token_and_the_version_of_the_api_reach_the_worker() {
-    let flight = Flight::start();
+    a_token_is_renewed(&Flight::start());
+}
+
+/// A worker gets its token renewed by Airflow; fails the test when it does not.
+pub(crate) fn a_token_is_renewed(flight: &Flight) {
     // Airflow renews a token that has little left of its life.
     let old = airflow::sign(&task_claims(TASK).with("exp", now() + 20));
     let variable = Request::get("/execution/variables/missing");

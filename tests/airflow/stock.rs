@@ -75,6 +75,13 @@ impl Recipe {
         Self::simple("usual", "3.3.2")
     }
 
+    /// The last of each minor version before it.
+    #[cfg(feature = "airflow-releases")]
+    pub(crate) fn earlier() -> [Self; 3] {
+        [("simple-3.0.6", "3.0.6"), ("simple-3.1.8", "3.1.8"), ("simple-3.2.2", "3.2.2")]
+            .map(|(name, server)| Self::simple(name, server))
+    }
+
     /// Airflow 3 with FAB, which logs in whomever a header names and remembers roles for so many
     /// seconds.
     pub(crate) fn fab(name: &'static str, server: &'static str, cache_ttl: u32) -> Self {
