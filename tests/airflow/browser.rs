@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use crate::flight::{Flight, assert_airflow_says, is_airflows, post};
-use crate::stock::password;
+use crate::stock::{Recipe, password};
+use crate::support::config::Config;
 use crate::support::entra::{USER, v2_user};
 use crate::support::expect::{Verdicts, assert_refused};
 use crate::support::http::{Request, Response};
@@ -241,6 +242,25 @@ fn the_documentation_is_closed_until_somebody_has_come_in() {
         let nobody = flight.ask(&Request::get(path));
         verdicts.refused(path, &nobody, 401, &["credential_missing"]);
     }
+}
+
+#[test]
+fn where_the_interface_is_closed_a_session_opens_nothing_and_a_token_does() {
+    let closed = |config: Config| config.set("/access/ui", "closed");
+    let flight = Flight::with(&Recipe::usual(), closed);
+    let token = flight.airflow.login("admin");
+    let cookie = format!("_token={token}");
+    for path in ["/", "/dags", "/ui/auth/me", "/api/v2/dags", "/docs"] {
+        let answer = flight.ask(&Request::get(path).cookie(&cookie));
+        assert_refused(&answer, 401, "credential_missing");
+    }
+    let refused = log_in(&flight, "admin", &password("admin"));
+    assert_refused(&refused, 403, "access_closed");
+    assert_eq!(flight.whoami(|request| request.bearer(&token)), "admin");
+    assert_eq!(flight.whoami(|request| request.bearer(&v2_user().token())), USER);
+    // Airflow clears a cookie that it does not know; it has not seen this one.
+    let open = flight.ask(&Request::get("/api/v2/version").cookie("_token=worthless"));
+    assert_eq!((open.status, open.header("set-cookie")), (200, None));
 }
 
 #[test]

@@ -149,6 +149,25 @@ fn the_bearer_counts_and_not_the_session_cookie_beside_it() {
     assert_eq!(flight.whoami(|request| request.bearer(&own).cookie(&admin)), "viewer");
 }
 
+#[cfg(feature = "airflow-releases")]
+#[test]
+fn the_cookie_that_wins_in_other_releases_stays_here() {
+    for recipe in crate::stock::Recipe::earlier() {
+        let flight = Flight::with(&recipe, |config| config);
+        let admin = format!("_token={}", flight.airflow.login("admin"));
+        let own = flight.airflow.login("viewer");
+        let with_both = |key: &str, token: &str| variable(key).bearer(token).cookie(&admin);
+        for token in [v2_user().roles(&["Airflow.Viewer"]).token(), own.clone()] {
+            let answer = flight.ask(&with_both("by-the-cookie", &token));
+            assert_airflow_says(&answer, 403, &json!("Forbidden"));
+        }
+        // Without airside it is a viewer's bearer and an admin's rights.
+        let wins = ["3.1.8", "3.2.2"].contains(&recipe.version());
+        let direct = flight.ask_airflow(&with_both("by-the-cookie", &own));
+        assert_eq!(direct.status, if wins { 201 } else { 403 }, "{}", direct.text());
+    }
+}
+
 #[test]
 fn encoded_paths_reach_airflow_as_they_came() {
     let flight = Flight::start();
