@@ -4,17 +4,17 @@
 //! idle connections that an ingress keeps for reuse; it is given `limits.idle_timeout`, and this
 //! wrapper measures heads. It also keeps who was refused from reading on before others.
 
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
+use super::alarm::Alarm;
 use super::line::{Line, Place};
 
 /// What a connection is doing; shared between its socket and its service, on one thread.
@@ -26,19 +26,82 @@ struct Shared {
     stage: AtomicU8,
     /// Whether the last request was of use, so that the next need not stand in the line.
     preferred: AtomicBool,
+    /// Requests being served: with HTTP/1.1 one at most.
+    running: AtomicU32,
+    /// Requests so far.
+    begun: AtomicU32,
+    ending: OnceLock<Ending>,
 }
 
 const WAITING: u8 = 0;
 const READING_HEAD: u8 = 1;
 const SERVING: u8 = 2;
 
+/// Why we ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// A head did not arrive in time.
+    LateHead,
+    /// The client did not read what it asked for.
+    Unread,
+    /// Too much came that was no request.
+    Flood,
+}
+
+impl Ending {
+    /// Every one, in order.
+    pub const ALL: [Self; 3] = [Self::LateHead, Self::Unread, Self::Flood];
+
+    /// As metrics and log lines have it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::LateHead => "late_head",
+            Self::Unread => "unread_answer",
+            Self::Flood => "flood",
+        }
+    }
+}
+
 impl Phase {
     /// The head is complete: a request is being served until the turn is dropped.
     #[must_use]
     pub fn serve(&self) -> Turn {
-        let unread = self.must_wait();
+        let unread = self.0.stage.load(Relaxed) != READING_HEAD && !self.0.preferred.load(Relaxed);
         self.0.stage.store(SERVING, Relaxed);
+        // One thread counts, so that no processor need be asked.
+        self.0.running.store(self.running() + 1, Relaxed);
+        self.0.begun.store(self.begun().saturating_add(1), Relaxed);
         Turn { phase: self.clone(), unread }
+    }
+
+    /// How many requests are being served.
+    #[must_use]
+    pub fn running(&self) -> u32 {
+        self.0.running.load(Relaxed)
+    }
+
+    /// How many requests there have been.
+    #[must_use]
+    pub fn begun(&self) -> u32 {
+        self.0.begun.load(Relaxed)
+    }
+
+    /// The error by which a socket ends the connection, once it has been noted why.
+    #[must_use]
+    pub fn end(&self, ending: Ending) -> io::Error {
+        // The first is the reason.
+        let _ = self.0.ending.set(ending);
+        match ending {
+            Ending::LateHead | Ending::Unread => io::ErrorKind::TimedOut.into(),
+            Ending::Flood => io::ErrorKind::QuotaExceeded.into(),
+        }
+    }
+
+    /// Why we ended the connection, if we did.
+    #[must_use]
+    pub fn ending(&self) -> Option<Ending> {
+        self.0.ending.get().copied()
     }
 
     fn must_wait(&self) -> bool {
@@ -74,46 +137,69 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.phase.0.stage.store(WAITING, Relaxed);
+        let left = self.phase.running().saturating_sub(1);
+        self.phase.0.running.store(left, Relaxed);
+        if left == 0 {
+            self.phase.0.stage.store(WAITING, Relaxed);
+        }
     }
 }
 
-/// A socket whose reads fail when a head takes too long.
+/// A socket whose reads fail when a head takes too long, and whose writes when nobody reads.
 #[derive(Debug)]
 pub struct HeadTimer<T> {
     io: T,
     phase: Phase,
-    limit: Duration,
-    deadline: Instant,
-    alarm: Option<Pin<Box<Sleep>>>,
+    header_timeout: Duration,
+    late: Alarm,
+    unread_timeout: Duration,
+    unread: Alarm,
     place: Place,
 }
 
 impl<T> HeadTimer<T> {
-    /// Wraps `io`; the service marks its turns on `phase`.
-    pub fn new(io: T, phase: Phase, limit: Duration, line: Line) -> Self {
-        let place = Place::outside(line);
-        Self { io, phase, limit, deadline: Instant::now(), alarm: None, place }
+    /// Wraps `io`; the service marks its turns on `phase`. A head may take `header_timeout` from
+    /// its first byte; what is written must get on within `unread_timeout`.
+    pub fn new(
+        io: T,
+        phase: Phase,
+        header_timeout: Duration,
+        unread_timeout: Duration,
+        line: Line,
+    ) -> Self {
+        let (late, unread) = (Alarm::default(), Alarm::default());
+        Self { io, phase, header_timeout, late, unread_timeout, unread, place: Place::outside(line) }
     }
 
     fn bytes_came(&mut self) {
         let stage = &self.phase.0.stage;
         let begun = stage.compare_exchange(WAITING, READING_HEAD, Relaxed, Relaxed);
         if begun.is_ok() {
-            self.deadline = Instant::now() + self.limit;
+            self.late.clear();
+            self.late.set(|| Instant::now() + self.header_timeout);
         }
     }
 
-    fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         if self.phase.0.stage.load(Relaxed) != READING_HEAD {
             return Poll::Pending;
         }
-        let deadline = self.deadline;
-        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if alarm.deadline() != deadline {
-            alarm.as_mut().reset(deadline);
+        self.late.poll(cx).map(|()| self.phase.end(Ending::LateHead))
+    }
+
+    /// hyper does not ask for more of an answer while what there is of it cannot be written, so
+    /// that nothing else would notice.
+    fn written(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.unread.clear();
+            return written;
         }
-        alarm.as_mut().poll(cx)
+        self.unread.set(|| Instant::now() + self.unread_timeout);
+        self.unread.poll(cx).map(|()| Err(self.phase.end(Ending::Unread)))
     }
 }
 
@@ -132,7 +218,7 @@ impl<T: Read + Unpin> Read for HeadTimer<T> {
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => self.poll_overdue(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => self.poll_overdue(cx).map(Err),
         }
     }
 }
@@ -143,7 +229,8 @@ impl<T: Write + Unpin> Write for HeadTimer<T> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.written(written, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -163,6 +250,7 @@ impl<T: Write + Unpin> Write for HeadTimer<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.written(written, cx)
     }
 }

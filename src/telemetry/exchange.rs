@@ -2,8 +2,6 @@
 //! when the last byte is answered (or the client is gone) it is dropped, logged and counted.
 
 use std::borrow::Cow;
-use std::error::Error as _;
-use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,7 +12,7 @@ use tracing::debug;
 
 use super::access::AccessLog;
 use super::metrics::CoreMetrics;
-use crate::downstream::head::Turn;
+use crate::downstream::head::{Ending, Turn};
 use crate::identity::Principal;
 use crate::rejection::{Reason, Rejection};
 use crate::route::Class;
@@ -83,25 +81,19 @@ pub struct Recorder {
 
 impl Recorder {
     /// A connection ended badly outside of any exchange: hyper answered a head that it could not
-    /// parse with a bare 400 or 431, or a head did not arrive in time.
-    pub fn connection_failed(&self, error: &hyper::Error, client: IpAddr) {
-        if error.is_parse() {
+    /// parse with a bare 400 or 431, or we ended it.
+    pub fn connection_failed(&self, error: &hyper::Error, ended: Option<Ending>, client: IpAddr) {
+        if let Some(ending) = ended {
+            self.metrics.connection_ended(ending);
+        } else if error.is_parse() {
             self.metrics.unparsed();
             if let Some(log) = &self.log {
                 let status = if error.is_parse_too_large() { 431 } else { 400 };
                 log.write_unparsed(status, client, &error.to_string());
             }
-        } else if is_late_head(error) {
-            self.metrics.late_head();
         }
-        debug!(%error, %client, "connection ended");
+        debug!(%error, %client, reason = ended.map(Ending::name), "connection ended");
     }
-}
-
-/// Whether it is the time-out of `downstream::head`.
-fn is_late_head(error: &hyper::Error) -> bool {
-    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
-    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut)
 }
 
 impl Exchange {

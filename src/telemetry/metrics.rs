@@ -17,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tracing_appender::non_blocking::ErrorCounter;
 
 use super::exchange::Exchange;
+use crate::downstream::head::Ending;
 use crate::jwks::{Freshness, KeyStatus, KeyStore, Provenance, by_issuer};
 use crate::rejection::Reason;
 use crate::revocation::{Reload, Revocations};
@@ -29,7 +30,7 @@ pub struct CoreMetrics {
     in_flight: InFlight,
     connections: AtomicU64,
     shed: AtomicU64,
-    late_heads: AtomicU64,
+    ended: [AtomicU64; Ending::ALL.len()],
     unparsed: AtomicU64,
     total: Histogram,
     verify: Histogram,
@@ -57,7 +58,7 @@ impl CoreMetrics {
             in_flight,
             connections: AtomicU64::new(0),
             shed: AtomicU64::new(0),
-            late_heads: AtomicU64::new(0),
+            ended: Default::default(),
             unparsed: AtomicU64::new(0),
             total: Histogram::default(),
             verify: Histogram::default(),
@@ -92,9 +93,11 @@ impl CoreMetrics {
         self.shed.fetch_add(1, Relaxed);
     }
 
-    /// A request head did not arrive in time.
-    pub fn late_head(&self) {
-        self.late_heads.fetch_add(1, Relaxed);
+    /// We ended a connection, or a stream of one, for what its client did.
+    pub fn connection_ended(&self, ending: Ending) {
+        if let Some(counter) = self.ended.get(ending as usize) {
+            counter.fetch_add(1, Relaxed);
+        }
     }
 
     /// A request head could not be parsed; the HTTP library answered it.
@@ -367,6 +370,19 @@ impl Sources {
         Ok(())
     }
 
+    fn ended_connections(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Connections, and streams of HTTP/2, that were ended for what the client did";
+        let kind = MetricType::Counter;
+        let mut ended = encoder.encode_descriptor("ended_connections", help, None, kind)?;
+        for ending in Ending::ALL {
+            let counters = self.cores.iter().filter_map(|core| core.ended.get(ending as usize));
+            let count = counters.map(|counter| counter.load(Relaxed)).sum();
+            let labels = [("reason", ending.name())];
+            ConstCounter::<u64>::new(count).encode(ended.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
     fn revocations(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         if !self.revocations.watches() {
             return Ok(());
@@ -395,11 +411,6 @@ impl Collector for Sources {
                 self.sum(|core| &core.unparsed),
             ),
             (
-                "late_request_heads",
-                "Connections closed because a request head did not arrive in time",
-                self.sum(|core| &core.late_heads),
-            ),
-            (
                 "shed_connections",
                 "Connections closed at once because there are too many",
                 self.sum(|core| &core.shed),
@@ -413,6 +424,7 @@ impl Collector for Sources {
         for (name, help, count) in counters {
             Self::counter(&mut encoder, name, help, count)?;
         }
+        self.ended_connections(&mut encoder)?;
         let in_flight = self.cores.first().map_or(0, |core| core.in_flight());
         Self::gauge(&mut encoder, "requests_in_flight", "Requests being served", in_flight)?;
         let connections = self.sum(|core| &core.connections);
