@@ -44,6 +44,7 @@ pub struct Peer {
     address: IpAddr,
     entrance: Entrance,
     forwarded_for: HeaderValue,
+    scheme: &'static str,
     trusted: bool,
 }
 
@@ -54,7 +55,26 @@ impl Peer {
         let address = address.to_canonical();
         let forwarded_for = HeaderValue::from_str(&address.to_string())
             .unwrap_or(HeaderValue::from_static("unknown"));
-        Self { address, entrance, forwarded_for, trusted: contains(trusted, address) }
+        let trusted = contains(trusted, address);
+        Self { address, entrance, forwarded_for, scheme: "http", trusted }
+    }
+
+    /// The same, over TLS.
+    #[must_use]
+    pub fn over_tls(self) -> Self {
+        Self { scheme: "https", ..self }
+    }
+
+    /// Its address.
+    #[must_use]
+    pub const fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// Whether it may speak for others.
+    #[must_use]
+    pub const fn is_trusted(&self) -> bool {
+        self.trusted
     }
 
     /// The one of our sockets that it came in by.
@@ -196,7 +216,9 @@ fn check_target(parts: &Parts) -> Result<(), Rejection> {
     let Some(host) = host else {
         return malformed("no Host header");
     };
-    if !host.is_empty() && Authority::try_from(host.as_bytes()).is_err() {
+    // A user before it is for people to be misled by (RFC 9110, section 4.2.4).
+    let is_host = Authority::try_from(host.as_bytes()).is_ok() && !host.as_bytes().contains(&b'@');
+    if !host.is_empty() && !is_host {
         return malformed("the Host header is not a host");
     }
     if parts.method == Method::CONNECT {
@@ -261,7 +283,7 @@ fn is_folded(name: &str) -> bool {
 fn write_forwarded(headers: &mut HeaderMap, peer: &Peer) {
     headers.insert(X_FORWARDED_FOR, hops(headers, peer));
     if !headers.contains_key(&X_FORWARDED_PROTO) {
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(peer.scheme));
     }
     if !headers.contains_key(&X_FORWARDED_HOST)
         && let Some(host) = headers.get(HOST).cloned()

@@ -87,6 +87,8 @@ fn builder(executor: OnThisCore, limits: &Limits) -> http2::Builder<OnThisCore> 
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
         .max_local_error_reset_streams(OUR_RESETS)
+        // All that it may ask at once it may take back at once; what that costs is in the budget.
+        .max_pending_accept_reset_streams(STREAMS as usize)
         // As with HTTP/1.1 the answer is ours up to twice what is allowed, and h2's above.
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX / 2) * 2);
     builder

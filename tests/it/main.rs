@@ -23,6 +23,7 @@ mod execution;
 mod fab;
 mod handoff;
 mod headers;
+mod http2;
 mod identity;
 mod issuers;
 mod keys;

@@ -6,6 +6,8 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::Full;
 use serde_json::Value;
 
 use super::wait::DEADLINE;
@@ -79,6 +81,17 @@ impl Request {
         }
         head.push_str("\r\n");
         [head.into_bytes(), body].concat()
+    }
+
+    /// The same for a client of HTTP/2.
+    pub(crate) fn as_http2(&self, address: SocketAddr) -> http::Request<Full<Bytes>> {
+        let host = self.host.clone().unwrap_or_else(|| address.to_string());
+        let uri = format!("http://{host}{}", self.target);
+        let mut request = http::Request::builder().method(self.method.as_str()).uri(uri);
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        request.body(Full::from(self.body.clone().unwrap_or_default())).unwrap()
     }
 
     /// Sends it on a connection of its own.

@@ -17,6 +17,7 @@ pub(crate) mod entra;
 pub(crate) mod expect;
 pub(crate) mod fab;
 pub(crate) mod http;
+pub(crate) mod http2;
 pub(crate) mod issuer;
 pub(crate) mod keys;
 pub(crate) mod listener;
