@@ -91,11 +91,15 @@ impl App {
         if let Some(watch) = config.revocation_watch {
             tokio::spawn(watch.run());
         }
+        if let Some(tls) = &config.welcome.tls {
+            tokio::spawn(Arc::clone(tls).follow());
+        }
         let (trigger, drain) = shutdown::drain();
         let log = config.access_log.then(|| AccessLog::new(logging.writer(), logging.format()));
         let blueprint = Blueprint {
             gate: Arc::new(config.gate),
             upstream: config.upstream,
+            welcome: config.welcome,
             limits: config.limits,
             in_flight: InFlight::default(),
             log,

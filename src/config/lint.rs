@@ -29,9 +29,7 @@ static SCHEMA: LazyLock<Json> = LazyLock::new(|| {
 
 /// Keys and values of the configuration's design that this version does not have: refused by name
 /// rather than as unknown. Without values: the whole key.
-const LATER: [(&str, &[&str]); 11] = [
-    ("tls", &[]),
-    ("proxy_protocol", &[]),
+const LATER: [(&str, &[&str]); 9] = [
     ("forward_auth", &[]),
     ("telemetry", &[]),
     ("admin.status", &["open"]),

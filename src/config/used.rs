@@ -9,6 +9,7 @@ mod handoff;
 mod issuers;
 mod oidc;
 mod revocation;
+mod tls;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -51,6 +52,8 @@ pub struct Config {
     pub gate: Gate,
     /// Where Airflow is.
     pub upstream: upstream::Settings,
+    /// How a connection begins.
+    pub welcome: connection::Welcome,
     /// What a connection may take.
     pub limits: connection::Limits,
     /// How many connections may be open.
@@ -120,6 +123,7 @@ impl Builder<'_, '_, '_> {
         let execution = written.execution_listen.as_ref();
         let execution = execution.and_then(|address| self.socket("execution_listen", address));
         let upstream = self.upstream();
+        let welcome = self.welcome();
         self.cache_dir = self.cache_dir();
         let issuers = self.issuers();
         let teams = self.teams();
@@ -163,6 +167,7 @@ impl Builder<'_, '_, '_> {
                 token_bytes: limits.token_bytes as usize,
                 in_flight: u64::from(limits.in_flight),
             },
+            welcome: welcome?,
             limits: connection::Limits {
                 header_timeout: limits.header_timeout.0,
                 idle_timeout: limits.idle_timeout.0,

@@ -33,6 +33,13 @@ pub struct Written {
     /// Probes and metrics.
     #[serde(default)]
     pub admin: Admin,
+    /// TLS of `listen` and `execution_listen`; without it they are plain.
+    #[serde(default)]
+    pub tls: Option<Tls>,
+    /// Whether peers in `forwarded.trusted` begin each connection with a header of the PROXY
+    /// protocol, version 1 or 2. Nobody else's is believed.
+    #[serde(default)]
+    pub proxy_protocol: bool,
     /// Airflow.
     #[schemars(with = "Upstream")]
     pub upstream: Option<Upstream>,
@@ -96,6 +103,20 @@ pub struct Admin {
 pub enum AdminStatus {
     /// Peers on this machine.
     Local,
+}
+
+/// TLS towards clients. The files are followed when they change.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// A file with our certificate and those between it and its authority, PEM.
+    pub cert_file: String,
+    /// A file with its key, PEM, without a passphrase.
+    pub key_file: String,
+    /// A file with the authorities whose certificates clients must show, PEM; by default they need
+    /// none.
+    #[serde(default)]
+    pub client_ca_file: Option<String>,
 }
 
 /// When keys are fetched.

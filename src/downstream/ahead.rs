@@ -51,11 +51,6 @@ impl<T: AsyncRead + Unpin> Ahead<T> {
         let protocol = timeout(patience.rest, decide(&mut io, &mut first)).await.ok()?.ok()?;
         Some((Self { io, first }, protocol))
     }
-
-    /// A connection that is known not to need a look.
-    pub const fn none(io: T) -> Self {
-        Self { io, first: Vec::new() }
-    }
 }
 
 async fn decide(io: &mut (impl AsyncRead + Unpin), first: &mut Vec<u8>) -> io::Result<Protocol> {

@@ -119,7 +119,17 @@ mod tests {
             // Windows of connection and stream for each small event.
             &[Item::Answered(50), update, update][..],
             // Both for each 4 KiB of a large answer.
-            &[Item::Answered(16_384), update, update, update, update, update, update, update, update],
+            &[
+                Item::Answered(16_384),
+                update,
+                update,
+                update,
+                update,
+                update,
+                update,
+                update,
+                update,
+            ],
             // An answer of our own to a request whose body we did not read.
             &[Item::Answered(100), Item::Answered(200), Item::OurReset],
         ] {

@@ -2,9 +2,11 @@
 //! keep-alive. HTTP/2 is in [`super::http2`].
 
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::future::Future;
+use std::io;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -14,12 +16,17 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
+use tracing::debug;
 
 use super::ahead::{Ahead, Patience, Protocol};
 use super::core::Arrived;
-use super::head::{HeadTimer, Phase};
-use super::http2;
+use super::head::{Ending, HeadTimer, Phase};
 use super::line::Line;
+use super::proxy_protocol::Origin;
+use super::tls::Tls;
+use super::{http2, proxy_protocol};
 use crate::proxy::{self, Core};
 use crate::sanitize::Peer;
 use crate::shutdown::Drain;
@@ -55,8 +62,24 @@ pub(super) struct Visit {
     pub(super) drain: Drain,
 }
 
+/// How connections begin, at each of our sockets.
+#[derive(Clone, Debug, Default)]
+pub struct Welcome {
+    /// Whether trusted peers say first for whom they come.
+    pub proxy_protocol: bool,
+    /// TLS, unless they are plain.
+    pub tls: Option<Arc<Tls>>,
+}
+
 /// Serves the connection to its end.
-pub async fn serve(core: Rc<Core>, arrived: Arrived, limits: Limits, line: Line, drain: Drain) {
+pub async fn serve(
+    core: Rc<Core>,
+    arrived: Arrived,
+    welcome: Welcome,
+    limits: Limits,
+    line: Line,
+    drain: Drain,
+) {
     let Arrived { socket, address, entrance } = arrived;
     let Ok(stream) = TcpStream::from_std(socket) else { return };
     // Answers leave at once; without it small ones may wait 40 ms for an ACK.
@@ -64,31 +87,97 @@ pub async fn serve(core: Rc<Core>, arrived: Arrived, limits: Limits, line: Line,
         return;
     }
     let peer = Peer::new(address, entrance, core.gate.sanitizer.trusted());
+    let recorder = Rc::clone(&core.recorder);
     let visit = Visit { core, peer, limits, line, drain };
-    let patience = Patience { first: limits.idle_timeout, rest: limits.header_timeout };
     let mut drain = visit.drain.clone();
-    let looked = tokio::select! {
+    let opened = tokio::select! {
         biased;
-        looked = Ahead::read(stream, patience) => looked,
+        opened = visit.open(stream, &welcome) => opened,
         // Who has asked for nothing yet is owed nothing.
-        () = drain.begun() => None,
+        () = drain.begun() => return,
     };
-    if let Some((io, protocol)) = looked {
-        speak(Rc::new(visit), protocol, io, address).await;
+    match opened {
+        Ok((visit, Opened::Plain(io), protocol)) => visit.speak(protocol, io).await,
+        Ok((visit, Opened::Secure(io), protocol)) => visit.speak(protocol, *io).await,
+        Err(Some(ending)) => recorder.metrics.connection_ended(ending),
+        // It went away, or never said a word.
+        Err(None) => {}
     }
 }
 
-async fn speak<T>(visit: Rc<Visit>, protocol: Protocol, io: T, address: IpAddr)
-where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let phase = Phase::default();
-    let ended = match protocol {
-        Protocol::Http1 => http1(&visit, io, phase.clone()).await,
-        Protocol::Http2 => http2::serve(Rc::clone(&visit), io, phase.clone()).await,
-    };
-    if let Err(error) = ended {
-        visit.core.recorder.connection_failed(&error, phase.ending(), address);
+/// A connection on which requests may come.
+enum Opened {
+    Plain(Ahead<TcpStream>),
+    Secure(Box<TlsStream<TcpStream>>),
+}
+
+impl Visit {
+    /// Finds out for whom the connection is and what it speaks; otherwise why we end it.
+    async fn open(
+        mut self,
+        mut stream: TcpStream,
+        welcome: &Welcome,
+    ) -> Result<(Rc<Self>, Opened, Protocol), Option<Ending>> {
+        let limits = self.limits;
+        if welcome.proxy_protocol && self.peer.is_trusted() {
+            let origin = proxy_protocol::read(&mut stream);
+            let origin = in_time(limits.header_timeout, origin, Ending::ProxyHeader).await?;
+            self.come_for(origin);
+        }
+        if let Some(tls) = &welcome.tls {
+            // Signing for a stranger is work as judging a token is.
+            self.line.turn().await;
+            let secured = in_time(limits.header_timeout, tls.accept(stream), Ending::Handshake);
+            let (stream, protocol) = secured.await?;
+            self.peer = self.peer.over_tls();
+            return Ok((Rc::new(self), Opened::Secure(Box::new(stream)), protocol));
+        }
+        let patience = Patience { first: limits.idle_timeout, rest: limits.header_timeout };
+        let (io, protocol) = Ahead::read(stream, patience).await.ok_or(None)?;
+        Ok((Rc::new(self), Opened::Plain(io), protocol))
+    }
+
+    /// The load balancer is trusted to name its client, which says nothing of that client. Of
+    /// whom it does not name, nothing is believed either.
+    fn come_for(&mut self, origin: Origin) {
+        let (address, entrance) = (self.peer.address(), self.peer.entrance());
+        self.peer = match origin {
+            Origin::Client(client) => {
+                Peer::new(client, entrance, self.core.gate.sanitizer.trusted())
+            }
+            Origin::Unnamed => Peer::new(address, entrance, &[]),
+        };
+    }
+
+    async fn speak<T>(self: Rc<Self>, protocol: Protocol, io: T)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let phase = Phase::default();
+        let ended = match protocol {
+            Protocol::Http1 => http1(&self, io, phase.clone()).await,
+            Protocol::Http2 => http2::serve(Rc::clone(&self), io, phase.clone()).await,
+        };
+        if let Err(error) = ended {
+            let client = self.peer.address();
+            self.core.recorder.connection_failed(&error, phase.ending(), client);
+        }
+    }
+}
+
+async fn in_time<T>(
+    limit: Duration,
+    step: impl Future<Output = io::Result<T>>,
+    failed: Ending,
+) -> Result<T, Option<Ending>> {
+    match timeout(limit, step).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Err(None),
+        Ok(Err(error)) => {
+            debug!(%error, reason = failed.name(), "connection ended");
+            Err(Some(failed))
+        }
+        Err(_elapsed) => Err(Some(Ending::LateHead)),
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
 use super::acceptor::Entrance;
-use super::connection::{self, Limits};
+use super::connection::{self, Limits, Welcome};
 use super::line::Line;
 use crate::proxy::{Core, Gate};
 use crate::shutdown::Drain;
@@ -29,6 +29,8 @@ pub struct Blueprint {
     pub gate: Arc<Gate>,
     /// Where Airflow is.
     pub upstream: upstream::Settings,
+    /// How connections begin.
+    pub welcome: Welcome,
     /// What a connection may take.
     pub limits: Limits,
     /// What all cores serve together.
@@ -121,10 +123,11 @@ async fn serve(
             arrived = arriving.recv() => {
                 let Some(arrived) = arrived else { break };
                 let (core, line, drain) = (Rc::clone(&core), line.clone(), drain.clone());
+                let (welcome, limits) = (blueprint.welcome.clone(), blueprint.limits);
                 let open = Open(Arc::clone(&metrics));
                 connections.spawn_local(async move {
                     let _open = open;
-                    connection::serve(core, arrived, blueprint.limits, line, drain).await;
+                    connection::serve(core, arrived, welcome, limits, line, drain).await;
                 });
             }
             // Ended ones are collected as they end.

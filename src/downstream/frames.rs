@@ -34,7 +34,7 @@ impl Activity {
         Self { budget: Budget::new(), moved: Cell::new(Instant::now()), full: Notify::new() }
     }
 
-    /// A request came, or part of an answer went.
+    /// A request came, part of an answer went, or its stream has ended.
     pub fn moved(&self) {
         self.moved.set(Instant::now());
     }

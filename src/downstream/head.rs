@@ -6,8 +6,8 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -46,11 +46,16 @@ pub enum Ending {
     Unread,
     /// Too much came that was no request.
     Flood,
+    /// TLS was not agreed on.
+    Handshake,
+    /// The header of the PROXY protocol was wrong.
+    ProxyHeader,
 }
 
 impl Ending {
     /// Every one, in order.
-    pub const ALL: [Self; 3] = [Self::LateHead, Self::Unread, Self::Flood];
+    pub const ALL: [Self; 5] =
+        [Self::LateHead, Self::Unread, Self::Flood, Self::Handshake, Self::ProxyHeader];
 
     /// As metrics and log lines have it.
     #[must_use]
@@ -59,6 +64,8 @@ impl Ending {
             Self::LateHead => "late_head",
             Self::Unread => "unread_answer",
             Self::Flood => "flood",
+            Self::Handshake => "tls_handshake",
+            Self::ProxyHeader => "proxy_header",
         }
     }
 }
@@ -95,6 +102,7 @@ impl Phase {
         match ending {
             Ending::LateHead | Ending::Unread => io::ErrorKind::TimedOut.into(),
             Ending::Flood => io::ErrorKind::QuotaExceeded.into(),
+            Ending::Handshake | Ending::ProxyHeader => io::ErrorKind::InvalidData.into(),
         }
     }
 
@@ -168,7 +176,15 @@ impl<T> HeadTimer<T> {
         line: Line,
     ) -> Self {
         let (late, unread) = (Alarm::default(), Alarm::default());
-        Self { io, phase, header_timeout, late, unread_timeout, unread, place: Place::outside(line) }
+        Self {
+            io,
+            phase,
+            header_timeout,
+            late,
+            unread_timeout,
+            unread,
+            place: Place::outside(line),
+        }
     }
 
     fn bytes_came(&mut self) {

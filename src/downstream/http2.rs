@@ -58,6 +58,7 @@ where
     let executor = OnThisCore {
         patience: limits.unread_timeout.max(limits.answer_timeout),
         metrics: Arc::clone(&core.recorder.metrics),
+        activity: Rc::clone(&activity),
     };
     let service = service_fn(|request| {
         answer(Rc::clone(&visit), phase.clone(), Rc::clone(&activity), request)
@@ -160,15 +161,17 @@ async fn quiet(phase: &Phase, activity: &Activity, span: Duration) {
 struct OnThisCore {
     patience: Duration,
     metrics: Arc<CoreMetrics>,
+    activity: Rc<Activity>,
 }
 
 impl<F: Future<Output = ()> + 'static> Executor<F> for OnThisCore {
     fn execute(&self, stream: F) {
-        let Self { patience, metrics } = self.clone();
+        let Self { patience, metrics, activity } = self.clone();
         spawn_local(async move {
             if !ends_or_moves(stream, patience).await {
                 metrics.connection_ended(Ending::Unread);
             }
+            activity.moved();
         });
     }
 }

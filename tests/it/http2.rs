@@ -38,15 +38,12 @@ fn airflow_sees_no_difference_between_http_1_and_2() {
                 .header("forwarded", "for=198.51.100.1"),
         ),
     ] {
-        let [first, second] = [
-            scene.forwarded(&request),
-            {
-                let answer = client.ask(&request);
-                assert_eq!(answer.status, 200, "{label}: {}", answer.text());
-                assert!(is_request_id(answer.header("x-request-id").unwrap()));
-                scene.upstream.take().remove(0)
-            },
-        ];
+        let [first, second] = [scene.forwarded(&request), {
+            let answer = client.ask(&request);
+            assert_eq!(answer.status, 200, "{label}: {}", answer.text());
+            assert!(is_request_id(answer.header("x-request-id").unwrap()));
+            scene.upstream.take().remove(0)
+        }];
         let [one, two] = [&first, &second].map(comparable);
         verdicts.check(label, one == two, (one, two));
     }

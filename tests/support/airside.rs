@@ -93,6 +93,16 @@ impl Airside {
         listening(&mut self.child, &self.output, name)
     }
 
+    /// Waits until so many connections were ended for this reason.
+    pub(crate) fn wait_for_ended(&self, reason: &str, count: u64) {
+        let line = format!("airside_ended_connections_total{{reason=\"{reason}\"}} {count}");
+        let counted = within(DEADLINE, || {
+            let text = self.ask_admin("/metrics").text();
+            text.lines().any(|found| found == line).then_some(())
+        });
+        assert!(counted.is_some(), "no {line} in:\n{}", self.ask_admin("/metrics").text());
+    }
+
     /// Sends a request to the proxy.
     pub(crate) fn ask(&self, request: &Request) -> Response {
         request.send(self.proxy)

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -9,9 +10,12 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
+use tokio_rustls::TlsConnector;
 
 use super::http::{Head, Request, Response};
 use super::wait::DEADLINE;
@@ -48,6 +52,18 @@ impl Http2 {
     pub(crate) fn open(address: SocketAddr) -> Self {
         let runtime = Driven::start();
         let socket = runtime.block_on(tokio::net::TcpStream::connect(address)).unwrap();
+        Self::over(runtime, socket, address)
+    }
+
+    /// Over TLS, agreed on by ALPN.
+    pub(crate) fn secure(address: SocketAddr, config: Arc<ClientConfig>) -> Self {
+        let runtime = Driven::start();
+        let socket = runtime.block_on(async {
+            let socket = tokio::net::TcpStream::connect(address).await.unwrap();
+            let name = ServerName::try_from("localhost").unwrap();
+            TlsConnector::from(config).connect(name, socket).await.unwrap()
+        });
+        assert_eq!(socket.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
         Self::over(runtime, socket, address)
     }
 
@@ -194,7 +210,11 @@ impl Raw {
     }
 
     /// Sends it again and again, until the connection is closed; `None` when it takes all of it.
-    pub(crate) fn flood(mut self, mut next: impl FnMut(u32) -> Vec<u8>, rounds: u32) -> Option<u32> {
+    pub(crate) fn flood(
+        mut self,
+        mut next: impl FnMut(u32) -> Vec<u8>,
+        rounds: u32,
+    ) -> Option<u32> {
         let mut reader = self.stream.try_clone().unwrap();
         let drain = std::thread::spawn(move || {
             let mut bytes = [0; 16 * 1024];

@@ -9,8 +9,11 @@ use std::sync::{Arc, Mutex};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-use rustls::{ServerConfig, ServerConnection, Stream};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, Stream,
+    SupportedProtocolVersion,
+};
 
 use super::keys::pem;
 use super::listener::Listener;
@@ -24,6 +27,16 @@ pub(crate) struct Shown {
 }
 
 impl Shown {
+    /// The chain, PEM.
+    pub(crate) fn chain_pem(&self) -> String {
+        self.chain.iter().map(|certificate| pem("CERTIFICATE", certificate)).collect()
+    }
+
+    /// The key, PEM.
+    pub(crate) fn key_pem(&self) -> String {
+        pem("PRIVATE KEY", &self.key)
+    }
+
     /// The key as PKCS #8.
     pub(crate) fn key(&self) -> &[u8] {
         &self.key
@@ -63,6 +76,31 @@ impl Authority {
         }
     }
 
+    /// What a client has that trusts it, shows `shown`, and offers these protocols and versions.
+    pub(crate) fn client(
+        &self,
+        shown: Option<&Shown>,
+        alpn: &[&str],
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.itself.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_root_certificates(roots);
+        let mut config = match shown {
+            None => builder.with_no_client_auth(),
+            Some(shown) => {
+                let key = PrivatePkcs8KeyDer::from(shown.key.clone()).into();
+                builder.with_client_auth_cert(shown.chain.clone(), key).unwrap()
+            }
+        };
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Arc::new(config)
+    }
+
     /// What `ca_file` holds.
     pub(crate) fn pem(&self) -> String {
         pem("CERTIFICATE", self.itself.der())
@@ -94,6 +132,25 @@ fn params(names: &[&str], bend: impl FnOnce(&mut CertificateParams)) -> Certific
     params.distinguished_name.push(DnType::CommonName, format!("certificate {number}"));
     bend(&mut params);
     params
+}
+
+/// Sends the bytes over TLS on a stream that may have had a beginning, and reads to the end.
+pub(crate) fn converse(
+    mut stream: TcpStream,
+    config: Arc<ClientConfig>,
+    bytes: &[u8],
+) -> io::Result<String> {
+    stream.set_read_timeout(Some(DEADLINE))?;
+    let mut session = ClientConnection::new(config, ServerName::try_from("localhost").unwrap())
+        .map_err(io::Error::other)?;
+    let mut tls = Stream::new(&mut session, &mut stream);
+    tls.write_all(bytes)?;
+    let mut answer = Vec::new();
+    let read = tls.read_to_end(&mut answer);
+    if answer.is_empty() {
+        read?;
+    }
+    Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
 /// TLS in front of a listener that answers one request a connection.

@@ -61,8 +61,7 @@ fn a_stream_keeps_its_connection_alive() {
         config.set("/limits/idle_timeout", "300ms").set("/limits/header_timeout", "300ms")
     });
     let mut client = Http2::open(scene.airside.proxy);
-    let mut answer =
-        client.begin(&Request::get("/api/v2/dags").bearer(&v2_app().token())).unwrap();
+    let mut answer = client.begin(&Request::get("/api/v2/dags").bearer(&v2_app().token())).unwrap();
     for _ in 0..3 {
         std::thread::sleep(std::time::Duration::from_millis(500));
         go_on.send(()).unwrap();
@@ -98,7 +97,10 @@ fn a_head_that_does_not_end_is_given_up() {
     }
     let metrics = scene.airside.ask_admin("/metrics").text();
     let late = "airside_ended_connections_total{reason=\"late_head\"}";
-    assert!(metrics.lines().any(|line| line.starts_with(late) && !line.ends_with(" 0")), "{metrics}");
+    assert!(
+        metrics.lines().any(|line| line.starts_with(late) && !line.ends_with(" 0")),
+        "{metrics}"
+    );
 }
 
 #[test]
@@ -106,8 +108,7 @@ fn a_running_stream_is_finished_before_the_end() {
     let (upstream, go_on) = upstream_that_streams();
     let scene = Scene::of(Issuer::start(), upstream, |config| config);
     let mut client = Http2::open(scene.airside.proxy);
-    let mut answer =
-        client.begin(&Request::get("/api/v2/dags").bearer(&v2_app().token())).unwrap();
+    let mut answer = client.begin(&Request::get("/api/v2/dags").bearer(&v2_app().token())).unwrap();
     let mut idle = Raw::open(scene.airside.proxy);
     scene.airside.terminate();
     let gone = idle.rest().expect("an idle one is closed");

@@ -30,7 +30,10 @@ fn whoever_floods_is_closed_and_others_are_served() {
         ("PING", Box::new(|_| many(frame(PING, 0, 0, b"12345678")))),
         ("PING answers", Box::new(|_| many(frame(PING, ACK, 0, b"12345678")))),
         ("SETTINGS", Box::new(|_| many(frame(SETTINGS, 0, 0, &[])))),
-        ("SETTINGS that change", Box::new(|_| many(frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 255, 255])))),
+        (
+            "SETTINGS that change",
+            Box::new(|_| many(frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 255, 255]))),
+        ),
         ("PRIORITY", Box::new(|_| many(frame(PRIORITY, 0, 1, &[0, 0, 0, 3, 1])))),
         ("WINDOW_UPDATE", Box::new(|_| many(frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1])))),
         ("unknown frames", Box::new(|_| many(frame(0xFE, 0, 0, b"x")))),
@@ -63,7 +66,8 @@ fn whoever_floods_is_closed_and_others_are_served() {
             "requests taken back at once",
             Box::new(|round| {
                 let each = |stream| {
-                    [frame(HEADERS, END_HEADERS | END_STREAM, stream, &read), reset(stream)].concat()
+                    [frame(HEADERS, END_HEADERS | END_STREAM, stream, &read), reset(stream)]
+                        .concat()
                 };
                 (0..100).flat_map(|n| each((round * 100 + n) * 2 + 1)).collect()
             }),
@@ -120,7 +124,10 @@ fn whoever_floods_is_closed_and_others_are_served() {
     assert!(memory < 150 << 10, "{memory} KiB");
     let metrics = scene.airside.ask_admin("/metrics").text();
     let flood = "airside_ended_connections_total{reason=\"flood\"}";
-    assert!(metrics.lines().any(|line| line.starts_with(flood) && !line.ends_with(" 0")), "{metrics}");
+    assert!(
+        metrics.lines().any(|line| line.starts_with(flood) && !line.ends_with(" 0")),
+        "{metrics}"
+    );
 }
 
 #[test]
