@@ -87,7 +87,9 @@ mod tests {
 
     fn survives(budget: &Budget, items: &[Item], rounds: usize) -> bool {
         (0..rounds).all(|_| {
-            items.iter().for_each(|item| budget.book(*item));
+            for item in items {
+                budget.book(*item);
+            }
             !budget.is_spent()
         })
     }

@@ -155,12 +155,17 @@ impl Visit {
     {
         let phase = Phase::default();
         let ended = match protocol {
-            Protocol::Http1 => http1(&self, io, phase.clone()).await,
-            Protocol::Http2 => http2::serve(Rc::clone(&self), io, phase.clone()).await,
+            Protocol::Http1 => {
+                let ended = http1(&self, io, phase.clone()).await;
+                ended.map_err(|error| (phase.ending(), error))
+            }
+            Protocol::Http2 => {
+                let ended = http2::serve(Rc::clone(&self), io, phase.clone()).await;
+                ended.map_err(|error| (http2::ending(&error, &phase), error))
+            }
         };
-        if let Err(error) = ended {
-            let client = self.peer.address();
-            self.core.recorder.connection_failed(&error, phase.ending(), client);
+        if let Err((ending, error)) = ended {
+            self.core.recorder.connection_failed(&error, ending, self.peer.address());
         }
     }
 }

@@ -46,6 +46,8 @@ pub enum Ending {
     Unread,
     /// Too much came that was no request.
     Flood,
+    /// What came was not HTTP/2.
+    Malformed,
     /// TLS was not agreed on.
     Handshake,
     /// The header of the PROXY protocol was wrong.
@@ -54,8 +56,14 @@ pub enum Ending {
 
 impl Ending {
     /// Every one, in order.
-    pub const ALL: [Self; 5] =
-        [Self::LateHead, Self::Unread, Self::Flood, Self::Handshake, Self::ProxyHeader];
+    pub const ALL: [Self; 6] = [
+        Self::LateHead,
+        Self::Unread,
+        Self::Flood,
+        Self::Malformed,
+        Self::Handshake,
+        Self::ProxyHeader,
+    ];
 
     /// As metrics and log lines have it.
     #[must_use]
@@ -64,6 +72,7 @@ impl Ending {
             Self::LateHead => "late_head",
             Self::Unread => "unread_answer",
             Self::Flood => "flood",
+            Self::Malformed => "malformed_http2",
             Self::Handshake => "tls_handshake",
             Self::ProxyHeader => "proxy_header",
         }
@@ -102,7 +111,9 @@ impl Phase {
         match ending {
             Ending::LateHead | Ending::Unread => io::ErrorKind::TimedOut.into(),
             Ending::Flood => io::ErrorKind::QuotaExceeded.into(),
-            Ending::Handshake | Ending::ProxyHeader => io::ErrorKind::InvalidData.into(),
+            Ending::Malformed | Ending::Handshake | Ending::ProxyHeader => {
+                io::ErrorKind::InvalidData.into()
+            }
         }
     }
 

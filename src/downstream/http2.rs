@@ -2,7 +2,9 @@
 //! how it ends, and that a client pays for more than requests (see [`super::budget`]).
 
 use std::convert::Infallible;
+use std::error::Error as _;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -77,6 +79,13 @@ where
         ended = connection => ended,
         () = quiet(&phase, &activity, GRACE) => Ok(()),
     }
+}
+
+/// Why a connection ended that hyper gave up: what the socket did is noted by it, or is the
+/// network's; the rest is what h2 found wrong with the frames.
+pub(super) fn ending(error: &hyper::Error, phase: &Phase) -> Option<Ending> {
+    let of_the_socket = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    phase.ending().or(of_the_socket.is_none().then_some(Ending::Malformed))
 }
 
 fn builder(executor: OnThisCore, limits: &Limits) -> http2::Builder<OnThisCore> {

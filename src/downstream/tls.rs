@@ -3,7 +3,6 @@
 //! connection, and what does not work is not.
 
 use std::fmt;
-use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -90,22 +89,20 @@ impl Tls {
     }
 
     /// Looks at the files again and again; never ends.
-    pub fn follow(self: Arc<Self>) -> impl Future<Output = ()> + Send {
-        async move {
-            let mut seen = self.seen;
-            loop {
-                sleep(EVERY).await;
-                let read = self.read().await;
-                if read.digest() == seen {
-                    continue;
-                }
-                // A certificate and its key are two files: both may be on their way.
-                sleep(REST).await;
-                let again = self.read().await;
-                if again.digest() == read.digest() {
-                    seen = again.digest();
-                    self.take(&again);
-                }
+    pub async fn follow(self: Arc<Self>) {
+        let mut seen = self.seen;
+        loop {
+            sleep(EVERY).await;
+            let read = self.read().await;
+            if read.digest() == seen {
+                continue;
+            }
+            // A certificate and its key are two files: both may be on their way.
+            sleep(REST).await;
+            let again = self.read().await;
+            if again.digest() == read.digest() {
+                seen = again.digest();
+                self.take(&again);
             }
         }
     }

@@ -12,7 +12,8 @@ use serde_json::json;
 use crate::support::entra::v2_app;
 use crate::support::http::{Connection, Request};
 use crate::support::http2::{
-    END_HEADERS, END_STREAM, HEADERS, Outcome, RST_STREAM, Raw, block, frame, get,
+    END_HEADERS, END_STREAM, HEADERS, Outcome, RST_STREAM, Raw, SETTINGS, WINDOW_UPDATE, block,
+    frame, get,
 };
 use crate::support::issuer::Issuer;
 use crate::support::scene::Scene;
@@ -171,4 +172,44 @@ fn the_last_request_that_a_connection_may_have_says_so() {
         }
     }
     assert!(connection.rest().unwrap().is_empty(), "closed");
+}
+
+#[test]
+fn answers_that_nobody_reads_take_no_memory_to_speak_of() {
+    let (upstream, _) = upstream();
+    let scene = Scene::of(Issuer::start(), upstream, |config| config);
+    let bearer = format!("Bearer {}", v2_app().token());
+    let fields = [&get("/api/v2/large")[..], &[("authorization", bearer.as_str())]].concat();
+    let head = block(&fields);
+    let before = scene.airside.memory();
+    // Windows as large as they get, of which nothing is read.
+    let wide = [
+        frame(SETTINGS, 0, 0, &[0, 4, 0x7F, 0xFF, 0xFF, 0xFF]),
+        frame(WINDOW_UPDATE, 0, 0, &0x7FFF_0000_u32.to_be_bytes()),
+    ]
+    .concat();
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        let mut raw = Raw::open(scene.airside.proxy);
+        raw.send(&wide).unwrap();
+        for stream in 0..100 {
+            let request = frame(HEADERS, END_HEADERS | END_STREAM, 2 * stream + 1, &head);
+            raw.send(&request).unwrap();
+        }
+        all.push(raw);
+    }
+    eventually("all are under way", || {
+        let metrics = scene.airside.ask_admin("/metrics").text();
+        metrics.contains("airside_requests_in_flight 300").then_some(())
+    });
+    let mut last = 0;
+    eventually("it grows no more", || {
+        thread::sleep(Duration::from_millis(500));
+        let now = scene.airside.memory();
+        let rests = now == last;
+        last = now;
+        rests.then_some(())
+    });
+    let each = (last - before) / 300;
+    assert!(each < 1000, "{each} KiB for each answer");
 }

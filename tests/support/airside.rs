@@ -93,14 +93,18 @@ impl Airside {
         listening(&mut self.child, &self.output, name)
     }
 
-    /// Waits until so many connections were ended for this reason.
+    /// How many connections were ended for this reason.
+    pub(crate) fn ended(&self, reason: &str) -> u64 {
+        let name = format!("airside_ended_connections_total{{reason=\"{reason}\"}} ");
+        let text = self.ask_admin("/metrics").text();
+        let count = text.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok());
+        count.unwrap_or_else(|| panic!("no {name} in:\n{text}"))
+    }
+
+    /// Waits until it is so many: a connection is closed a little before it is counted.
     pub(crate) fn wait_for_ended(&self, reason: &str, count: u64) {
-        let line = format!("airside_ended_connections_total{{reason=\"{reason}\"}} {count}");
-        let counted = within(DEADLINE, || {
-            let text = self.ask_admin("/metrics").text();
-            text.lines().any(|found| found == line).then_some(())
-        });
-        assert!(counted.is_some(), "no {line} in:\n{}", self.ask_admin("/metrics").text());
+        let counted = within(DEADLINE, || (self.ended(reason) == count).then_some(()));
+        assert!(counted.is_some(), "{reason}: {} instead of {count}", self.ended(reason));
     }
 
     /// Sends a request to the proxy.
