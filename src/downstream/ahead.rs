@@ -8,6 +8,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::time::{Duration, timeout};
 
+use super::head::Ending;
+
 /// What a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -40,16 +42,19 @@ pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const ROOM: usize = 2048;
 
 impl<T: AsyncRead + Unpin> Ahead<T> {
-    /// Reads until it is clear what `io` speaks. `None` when the connection ends before that or
-    /// takes too long.
-    pub async fn read(mut io: T, patience: Patience) -> Option<(Self, Protocol)> {
+    /// Reads until it is clear what `io` speaks. `None` when the connection never says a word, or
+    /// the network ends it.
+    pub async fn read(mut io: T, patience: Patience) -> Result<(Self, Protocol), Option<Ending>> {
         let mut first = Vec::with_capacity(ROOM);
-        let begun = timeout(patience.first, io.read_buf(&mut first)).await;
-        if begun.ok()?.ok()? == 0 {
-            return None;
+        match timeout(patience.first, io.read_buf(&mut first)).await {
+            Ok(Ok(1..)) => {}
+            Ok(Ok(0) | Err(_)) | Err(_) => return Err(None),
         }
-        let protocol = timeout(patience.rest, decide(&mut io, &mut first)).await.ok()?.ok()?;
-        Some((Self { io, first }, protocol))
+        match timeout(patience.rest, decide(&mut io, &mut first)).await {
+            Ok(Ok(protocol)) => Ok((Self { io, first }, protocol)),
+            Ok(Err(_)) => Err(None),
+            Err(_elapsed) => Err(Some(Ending::LateHead)),
+        }
     }
 }
 
@@ -148,11 +153,12 @@ mod tests {
     async fn silence_and_half_a_preface_end_in_time() {
         let begun = tokio::time::Instant::now();
         let (_client, server) = duplex(64);
-        assert!(Ahead::read(server, PATIENCE).await.is_none());
+        assert_eq!(Ahead::read(server, PATIENCE).await.unwrap_err(), None);
         assert_eq!(begun.elapsed().as_secs(), 75);
         let (mut client, server) = duplex(64);
         client.write_all(b"PRI * HTTP").await.unwrap();
-        assert!(Ahead::read(server, PATIENCE).await.is_none());
+        let late = Ahead::read(server, PATIENCE).await.unwrap_err();
+        assert_eq!(late, Some(Ending::LateHead));
         assert_eq!(begun.elapsed().as_secs(), 85);
     }
 }

@@ -48,7 +48,7 @@ pub struct Limits {
 
 /// What one connection may ask, before it has to be made anew: so that long-lived ones move to the
 /// other replicas too, and nothing that might pile up does.
-pub(super) const MOST_REQUESTS: u32 = 10_000;
+pub(super) const MOST_REQUESTS: u32 = 100_000;
 /// hyper panics below it.
 const LEAST_BUFFER: usize = 8192;
 
@@ -133,7 +133,7 @@ impl Visit {
             return Ok((Rc::new(self), Opened::Secure(Box::new(stream)), protocol));
         }
         let patience = Patience { first: limits.idle_timeout, rest: limits.header_timeout };
-        let (io, protocol) = Ahead::read(stream, patience).await.ok_or(None)?;
+        let (io, protocol) = Ahead::read(stream, patience).await?;
         Ok((Rc::new(self), Opened::Plain(io), protocol))
     }
 

@@ -111,7 +111,6 @@ impl<T> Frames<T> {
     }
 
     fn went<'b>(&mut self, bytes: impl Iterator<Item = &'b [u8]>, mut length: usize) {
-        self.unread.clear();
         for piece in bytes {
             let gone = piece.get(..length).unwrap_or(piece);
             length -= gone.len();
@@ -127,9 +126,17 @@ impl<T> Frames<T> {
         }
     }
 
-    fn poll_unread(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+    fn written<N>(
+        &mut self,
+        written: Poll<io::Result<N>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<N>> {
+        if written.is_ready() {
+            self.unread.clear();
+            return written;
+        }
         self.unread.set(|| Instant::now() + self.unread_timeout);
-        self.unread.poll(cx).map(|()| self.phase.end(Ending::Unread))
+        self.unread.poll(cx).map(|()| Err(self.phase.end(Ending::Unread)))
     }
 }
 
@@ -156,22 +163,21 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Frames<T> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match Pin::new(&mut self.io).poll_write(cx, buf) {
-            Poll::Ready(Ok(length)) => {
-                self.went([buf].into_iter(), length);
-                Poll::Ready(Ok(length))
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => self.poll_unread(cx).map(Err),
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        if let Poll::Ready(Ok(length)) = written {
+            self.went([buf].into_iter(), length);
         }
+        self.written(written, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.written(flushed, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        let closed = Pin::new(&mut self.io).poll_shutdown(cx);
+        self.written(closed, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -183,14 +189,11 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Frames<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match Pin::new(&mut self.io).poll_write_vectored(cx, bufs) {
-            Poll::Ready(Ok(length)) => {
-                self.went(bufs.iter().map(|buf| &**buf), length);
-                Poll::Ready(Ok(length))
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => self.poll_unread(cx).map(Err),
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        if let Poll::Ready(Ok(length)) = written {
+            self.went(bufs.iter().map(|buf| &**buf), length);
         }
+        self.written(written, cx)
     }
 }
 

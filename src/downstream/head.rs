@@ -216,11 +216,11 @@ impl<T> HeadTimer<T> {
 
     /// hyper does not ask for more of an answer while what there is of it cannot be written, so
     /// that nothing else would notice.
-    fn written(
+    fn written<N>(
         &mut self,
-        written: Poll<io::Result<usize>>,
+        written: Poll<io::Result<N>>,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
+    ) -> Poll<io::Result<N>> {
         if written.is_ready() {
             self.unread.clear();
             return written;
@@ -261,11 +261,13 @@ impl<T: Write + Unpin> Write for HeadTimer<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.written(flushed, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        let closed = Pin::new(&mut self.io).poll_shutdown(cx);
+        self.written(closed, cx)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -272,8 +272,6 @@ fn combinations_that_cannot_work_are_refused() {
 fn what_is_not_yet_there_is_refused_by_name() {
     let mut verdicts = Verdicts::default();
     for (pointer, value, word) in [
-        ("/tls", json!({"cert_file": "/x", "key_file": "/y"}), "tls"),
-        ("/proxy_protocol", json!(true), "proxy_protocol"),
         ("/forward_auth", json!({"listen": "127.0.0.1:0"}), "forward_auth"),
         ("/telemetry", json!({"otlp_endpoint": "http://127.0.0.1:1"}), "telemetry"),
         ("/access/ui", json!("login"), "login"),

@@ -255,6 +255,12 @@ impl Raw {
         }
     }
 
+    /// Waits for the end of the connection without a word.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        let ended = self.stream.read_to_end(&mut Vec::new());
+        !ended.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// All that comes until the end of the connection.
     pub(crate) fn rest(&mut self) -> io::Result<Vec<Frame>> {
         let mut frames = Vec::new();

@@ -85,7 +85,7 @@ fn a_head_that_does_not_end_is_given_up() {
     ] {
         let mut raw = Raw::silent(scene.airside.proxy);
         raw.send(start).unwrap();
-        assert!(raw.rest().is_ok(), "{label} was left open");
+        assert!(raw.is_closed(), "{label} was left open");
     }
     // Nor does a drip of it help.
     let mut raw = Raw::silent(scene.airside.proxy);
@@ -95,7 +95,7 @@ fn a_head_that_does_not_end_is_given_up() {
         assert!(started.elapsed() < DEADLINE, "left open");
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
-    scene.airside.wait_for_ended("late_head", 4);
+    scene.airside.wait_for_ended("late_head", 5);
 }
 
 #[test]
@@ -143,15 +143,15 @@ fn a_client_that_leaves_ends_its_request_upstream() {
 }
 
 #[test]
-fn a_connection_that_had_ten_thousand_requests_is_made_anew() {
-    let scene = Scene::start();
+fn a_connection_that_had_a_hundred_thousand_requests_is_made_anew() {
+    let scene = Scene::with(|config| config.set("/log/access", false));
     let missing = get("/airside/nothing");
     let request = block(&missing);
     let mut raw = Raw::open(scene.airside.proxy);
     raw.send(&frame(WINDOW_UPDATE, 0, 0, &0x7000_0000_u32.to_be_bytes())).unwrap();
     let (mut asked, mut answered) = (0_u32, 0_u32);
     let closed: io::Result<()> = loop {
-        while asked < answered + 50 && asked < 10_001 {
+        while asked < answered + 50 && asked < 100_001 {
             let head = frame(HEADERS, END_HEADERS | END_STREAM, 2 * asked + 1, &request);
             if raw.send(&head).is_err() {
                 break;
@@ -165,5 +165,5 @@ fn a_connection_that_had_ten_thousand_requests_is_made_anew() {
         }
     };
     assert!(closed.is_ok(), "{closed:?} after {answered} answers");
-    assert!(answered > 9_000, "{answered}");
+    assert!(answered > 99_000, "{answered}");
 }
