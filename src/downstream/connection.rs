@@ -96,9 +96,10 @@ pub async fn serve(
         // Who has asked for nothing yet is owed nothing.
         () = drain.begun() => return,
     };
+    // What is not plain HTTP/1.1 is put elsewhere, so that every task is not as large as the largest.
     match opened {
         Ok((visit, Opened::Plain(io), protocol)) => visit.speak(protocol, io).await,
-        Ok((visit, Opened::Secure(io), protocol)) => visit.speak(protocol, *io).await,
+        Ok((visit, Opened::Secure(io), protocol)) => Box::pin(visit.speak(protocol, *io)).await,
         Err(Some(ending)) => recorder.metrics.connection_ended(ending),
         // It went away, or never said a word.
         Err(None) => {}
@@ -127,7 +128,8 @@ impl Visit {
         if let Some(tls) = &welcome.tls {
             // Signing for a stranger is work as judging a token is.
             self.line.turn().await;
-            let secured = in_time(limits.header_timeout, tls.accept(stream), Ending::Handshake);
+            let accepted = Box::pin(tls.accept(stream));
+            let secured = in_time(limits.header_timeout, accepted, Ending::Handshake);
             let (stream, protocol) = secured.await?;
             self.peer = self.peer.over_tls();
             return Ok((Rc::new(self), Opened::Secure(Box::new(stream)), protocol));
@@ -160,7 +162,7 @@ impl Visit {
                 ended.map_err(|error| (phase.ending(), error))
             }
             Protocol::Http2 => {
-                let ended = http2::serve(Rc::clone(&self), io, phase.clone()).await;
+                let ended = Box::pin(http2::serve(Rc::clone(&self), io, phase.clone())).await;
                 ended.map_err(|error| (http2::ending(&error, &phase), error))
             }
         };

@@ -2,7 +2,8 @@
 //!
 //! hyper's own timer starts when it begins to wait for the next request, so it would also close
 //! idle connections that an ingress keeps for reuse; it is given `limits.idle_timeout`, and this
-//! wrapper measures heads. It also keeps who was refused from reading on before others.
+//! wrapper measures heads. It also keeps who was refused from reading on before others, and gives up
+//! who does not read what is answered.
 
 use std::io;
 use std::pin::Pin;

@@ -90,6 +90,8 @@ const MOST_MORE: usize = 2048;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn binary(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
@@ -139,6 +141,31 @@ mod tests {
             assert_eq!(found, expected, "{}", header.escape_ascii());
             if found.is_some() {
                 assert_eq!(io, b"\x16the rest");
+            }
+        }
+    }
+
+    proptest! {
+        /// Whatever comes, it is a header or it is not, and what follows one is left alone.
+        #[test]
+        fn no_bytes_are_more_than_a_header(
+            start in prop::sample::select(vec![
+                b"".to_vec(),
+                b"PROXY ".to_vec(),
+                b"PROXY TCP4 ".to_vec(),
+                SIGNATURE.to_vec(),
+                [SIGNATURE, &[0x21, 0x11, 0, 12]].concat(),
+                [SIGNATURE, &[0x21, 0x21, 0, 40]].concat(),
+                [SIGNATURE, &[0x20, 0, 0, 3]].concat(),
+            ]),
+            rest in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let bytes = [start, rest].concat();
+            let mut io = &bytes[..];
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            if runtime.block_on(read(&mut io)).is_ok() {
+                let header = &bytes[..bytes.len() - io.len()];
+                prop_assert!(header.ends_with(b"\r\n") || header.starts_with(SIGNATURE));
             }
         }
     }

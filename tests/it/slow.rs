@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustls::ClientConnection;
+use rustls::pki_types::ServerName;
 use serde_json::json;
 
 use crate::support::entra::v2_app;
@@ -155,6 +157,29 @@ fn slow_handshakes_hold_up_nobody() {
             assert_eq!(&client.piece(&mut answer).unwrap()[..], b"x");
         }
     });
+}
+
+#[test]
+fn an_answer_over_tls_that_nobody_reads_is_cut() {
+    let authority = Authority::new();
+    let shown = authority.issue(&["localhost"], |_| {});
+    let (upstream, cut) = upstream();
+    let scene = Scene::of(Issuer::start(), upstream, |config| {
+        let certificate = config.file("tls.crt", &shown.chain_pem());
+        let key = config.file("tls.key", &shown.key_pem());
+        config
+            .set("/tls", json!({"cert_file": certificate, "key_file": key}))
+            .set("/upstream/idle_timeout", "1s")
+    });
+    let proxy = scene.airside.proxy;
+    let client = authority.client(None, &[], rustls::DEFAULT_VERSIONS);
+    let mut session =
+        ClientConnection::new(client, ServerName::try_from("localhost").unwrap()).unwrap();
+    let mut stream = TcpStream::connect(proxy).unwrap();
+    let request = Request::get("/api/v2/large").bearer(&v2_app().token()).bytes(proxy);
+    rustls::Stream::new(&mut session, &mut stream).write_all(&request).unwrap();
+    eventually("it is cut", || (cut.load(Ordering::Relaxed) == 1).then_some(()));
+    scene.airside.wait_for_ended("unread_answer", 1);
 }
 
 #[test]
