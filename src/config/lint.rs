@@ -497,8 +497,8 @@ log: {{access: 'yes'}}
     #[test]
     fn what_a_later_version_has_is_refused_by_name() {
         for later in [
-            "tls: {cert_file: /c, key_file: /k}",
-            "proxy_protocol: true",
+            "forward_auth: {listen: \"127.0.0.1:0\"}",
+            "telemetry: {otlp_endpoint: \"http://127.0.0.1:1\"}",
             "access: {ui: login}",
             "admin: {status: open}",
         ] {
@@ -512,7 +512,8 @@ log: {{access: 'yes'}}
     fn what_asks_for_nothing_is_accepted() {
         let text = format!(
             "{GOOD}
-proxy_protocol: false
+tls: null
+forward_auth: null
 execution_listen: null
 revocation: {{file: null}}
 access: {{delegate: {{basic: false, negotiate: false}}}}

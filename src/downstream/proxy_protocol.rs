@@ -30,7 +30,8 @@ pub async fn read(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Origin> {
 /// Version 1: a line of text.
 async fn read_line(io: &mut (impl AsyncRead + Unpin), header: &mut Vec<u8>) -> io::Result<()> {
     while !header.ends_with(b"\n") {
-        if header.len() >= LONGEST_LINE || !agrees(header, b"PROXY ") {
+        let begins = header.iter().zip(V1).all(|(one, other)| one == other);
+        if header.len() >= LONGEST_LINE || !begins {
             return Err(malformed());
         }
         header.push(io.read_u8().await?);
@@ -40,20 +41,23 @@ async fn read_line(io: &mut (impl AsyncRead + Unpin), header: &mut Vec<u8>) -> i
 
 /// Version 2: sixteen bytes, of which the last two say how many follow.
 async fn read_binary(io: &mut (impl AsyncRead + Unpin), header: &mut Vec<u8>) -> io::Result<()> {
-    while header.len() < FIXED {
-        if !agrees(header, SIGNATURE) {
-            return Err(malformed());
-        }
-        header.push(io.read_u8().await?);
-    }
+    read_up_to(io, header, FIXED).await?;
     let [.., high, low] = header[..] else { return Err(malformed()) };
     let more = usize::from(u16::from_be_bytes([high, low]));
-    if more > MOST_MORE {
+    if !header.starts_with(SIGNATURE) || more > MOST_MORE {
         return Err(malformed());
     }
-    header.resize(FIXED + more, 0);
-    let rest = header.get_mut(FIXED..).unwrap_or_default();
-    io.read_exact(rest).await.map(drop)
+    read_up_to(io, header, FIXED + more).await
+}
+
+async fn read_up_to(
+    io: &mut (impl AsyncRead + Unpin),
+    header: &mut Vec<u8>,
+    length: usize,
+) -> io::Result<()> {
+    let read = header.len();
+    header.resize(length, 0);
+    io.read_exact(header.get_mut(read..).unwrap_or_default()).await.map(drop)
 }
 
 fn parse(header: &[u8]) -> Option<Origin> {
@@ -72,15 +76,11 @@ fn parse(header: &[u8]) -> Option<Origin> {
     }
 }
 
-/// Whether one begins with the other.
-fn agrees(read: &[u8], expected: &[u8]) -> bool {
-    read.iter().zip(expected).all(|(one, other)| one == other)
-}
-
 fn malformed() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "no header of the PROXY protocol")
 }
 
+const V1: &[u8] = b"PROXY ";
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 const FIXED: usize = 16;
 /// The specification's longest line, its end included.
