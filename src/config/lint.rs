@@ -29,13 +29,12 @@ static SCHEMA: LazyLock<Json> = LazyLock::new(|| {
 
 /// Keys and values of the configuration's design that this version does not have: refused by name
 /// rather than as unknown. Without values: the whole key.
-const LATER: [(&str, &[&str]); 11] = [
+const LATER: [(&str, &[&str]); 10] = [
     ("tls", &[]),
     ("proxy_protocol", &[]),
     ("forward_auth", &[]),
     ("telemetry", &[]),
     ("admin.status", &["open"]),
-    ("upstream.urls", &[]),
     ("upstream.ca_file", &[]),
     ("upstream.client_cert_file", &[]),
     ("upstream.client_key_file", &[]),

@@ -36,4 +36,5 @@ mod revocation;
 mod routes;
 mod shipped;
 mod streaming;
+mod upstreams;
 mod wire;

@@ -10,7 +10,11 @@ use super::values::{Lapse, WebAddress};
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
     /// Where Airflow listens; a path here is prepended to every request's.
-    pub url: WebAddress,
+    #[serde(default)]
+    pub url: Option<WebAddress>,
+    /// Where several Airflows on one database listen, in place of `url`: they share the load.
+    #[serde(default)]
+    pub urls: Option<Vec<WebAddress>>,
     /// The major version: which route table applies.
     #[serde(default = "airflow_version")]
     #[schemars(range(min = 2, max = 3))]
