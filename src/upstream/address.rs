@@ -1,12 +1,16 @@
 //! One place where Airflow listens: how to get there, what it is called, and how it has fared.
 
 use std::io;
+use std::os::unix::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-use tokio::net::TcpStream;
+use rustls::pki_types::{InvalidDnsNameError, ServerName};
+use tokio::net::{TcpStream, UnixStream};
 
 use super::health::Health;
+use super::tls::{Tls, server_name};
 use super::wire::Transport;
 
 /// One place where Airflow listens, shared by all cores.
@@ -21,7 +25,8 @@ pub struct Address {
 
 #[derive(Debug)]
 enum Place {
-    Tcp { host: String, port: u16 },
+    Tcp { host: String, port: u16, tls: Option<(Tls, ServerName<'static>)> },
+    Unix(PathBuf),
 }
 
 impl Address {
@@ -29,7 +34,20 @@ impl Address {
     #[must_use]
     pub fn tcp(host: String, port: u16) -> Self {
         let name = format!("{host}:{port}");
-        Self::at(Place::Tcp { host, port }, name)
+        Self::at(Place::Tcp { host, port, tls: None }, name)
+    }
+
+    /// The same over TLS; the certificate must be the host's.
+    pub fn tls(host: String, port: u16, tls: Tls) -> Result<Self, InvalidDnsNameError> {
+        let server = server_name(bare(&host))?;
+        let name = format!("{host}:{port}");
+        Ok(Self::at(Place::Tcp { host, port, tls: Some((tls, server)) }, name))
+    }
+
+    /// The socket at an absolute path; fails where no socket can have it, because it is too long.
+    pub fn unix(path: &Path) -> io::Result<Self> {
+        SocketAddr::from_pathname(path)?;
+        Ok(Self::at(Place::Unix(path.to_owned()), format!("unix:{}", path.display())))
     }
 
     fn at(place: Place, name: String) -> Self {
@@ -48,6 +66,7 @@ impl Address {
     pub fn host(&self) -> &str {
         match &self.place {
             Place::Tcp { .. } => &self.name,
+            Place::Unix(_) => "localhost",
         }
     }
 
@@ -71,12 +90,18 @@ impl Address {
     /// resolver until one accepts.
     pub(super) async fn connect(&self) -> io::Result<Transport> {
         match &self.place {
-            Place::Tcp { host, port } => {
+            Place::Tcp { host, port, tls } => {
                 let stream = TcpStream::connect((bare(host), *port)).await?;
                 // Small writes leave at once; without it a POST may wait 40 ms for an ACK.
                 stream.set_nodelay(true)?;
-                Ok(Transport::Tcp(stream))
+                match tls {
+                    None => Ok(Transport::Tcp(stream)),
+                    Some((tls, name)) => {
+                        Ok(Transport::Tls(tls.connect(name.clone(), stream).await?))
+                    }
+                }
             }
+            Place::Unix(path) => Ok(Transport::Unix(UnixStream::connect(path).await?)),
         }
     }
 }
@@ -84,4 +109,36 @@ impl Address {
 /// The resolver knows IPv6 addresses without the brackets of a URL.
 fn bare(host: &str) -> &str {
     host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_of_our_own_name_the_host_that_is_configured() {
+        for (address, host, name) in [
+            (Address::tcp("airflow".into(), 8080), "airflow:8080", "airflow:8080"),
+            (Address::tcp("[::1]".into(), 80), "[::1]:80", "[::1]:80"),
+            (Address::unix(Path::new("/run/a.sock")).unwrap(), "localhost", "unix:/run/a.sock"),
+        ] {
+            assert_eq!((address.host(), address.name()), (host, name));
+        }
+    }
+
+    #[test]
+    fn a_path_that_no_socket_can_have_is_refused() {
+        let long = format!("/{}", "x".repeat(107));
+        assert!(Address::unix(Path::new(&long)).is_err());
+        assert!(Address::unix(Path::new(&long[..107])).is_ok());
+    }
+
+    #[test]
+    fn brackets_belong_to_urls_alone() {
+        for (host, expected) in
+            [("[::1]", "::1"), ("127.0.0.1", "127.0.0.1"), ("airflow", "airflow")]
+        {
+            assert_eq!(bare(host), expected);
+        }
+    }
 }

@@ -1,5 +1,5 @@
 //! Airflow's side: [`balance`] chooses among its addresses by their [`health`], [`pool`] keeps
-//! connections to one [`address`], [`wire`] is their bytes, [`body`] carries the request's body
+//! connections to one [`address`], [`tls`] or not, [`wire`] is their bytes, [`body`] carries the request's body
 //! there, [`response`] cleans what comes back. Only a request from `handoff` gets in.
 
 pub mod address;
@@ -8,6 +8,7 @@ pub mod body;
 pub mod health;
 pub mod pool;
 pub mod response;
+pub mod tls;
 pub mod wire;
 
 use std::sync::Arc;

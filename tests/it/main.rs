@@ -36,5 +36,6 @@ mod revocation;
 mod routes;
 mod shipped;
 mod streaming;
+mod transport;
 mod upstreams;
 mod wire;

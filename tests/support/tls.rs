@@ -29,6 +29,21 @@ impl Shown {
         &self.key
     }
 
+    /// The certificates, its own first.
+    pub(crate) fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
+    /// The certificates in PEM.
+    pub(crate) fn chain_pem(&self) -> String {
+        self.chain.iter().map(|certificate| pem("CERTIFICATE", certificate)).collect()
+    }
+
+    /// The key in PEM.
+    pub(crate) fn key_pem(&self) -> String {
+        pem("PRIVATE KEY", &self.key)
+    }
+
     /// The first certificate, as `x5c` has it (RFC 7517, section 4.7).
     pub(crate) fn leaf(&self) -> String {
         STANDARD.encode(&self.chain[0])
@@ -66,6 +81,10 @@ impl Authority {
     /// What `ca_file` holds.
     pub(crate) fn pem(&self) -> String {
         pem("CERTIFICATE", self.itself.der())
+    }
+
+    pub(crate) fn certificate(&self) -> CertificateDer<'static> {
+        self.itself.der().clone()
     }
 
     /// A certificate for these names, bent by the hook.
