@@ -1,5 +1,6 @@
 //! One client connection: HTTP/1.1 with keep-alive, until it ends or the drain begins.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::pin::pin;
 use std::rc::Rc;
@@ -43,6 +44,8 @@ pub async fn serve(core: Rc<Core>, arrived: Arrived, limits: Limits, line: Line,
     let io =
         HeadTimer::new(TokioIo::new(stream), phase.clone(), limits.header_timeout, line.clone());
     let peer = Peer::new(address, entrance, core.gate.sanitizer.trusted());
+    // What follows when HTTP ends with a WebSocket.
+    let tunnel = Cell::new(None);
     let service = service_fn(|request| {
         let turn = phase.serve();
         let others_first = turn.must_wait().then(|| line.turn());
@@ -51,7 +54,9 @@ pub async fn serve(core: Rc<Core>, arrived: Arrived, limits: Limits, line: Line,
             if let Some(others_first) = others_first {
                 others_first.await;
             }
-            Ok::<_, Infallible>(answer.await)
+            let mut answer = answer.await;
+            tunnel.set(answer.body_mut().take_tunnel());
+            Ok::<_, Infallible>(answer)
         }
     });
     let mut connection = pin!(
@@ -61,6 +66,7 @@ pub async fn serve(core: Rc<Core>, arrived: Arrived, limits: Limits, line: Line,
             .max_header_size(limits.header_bytes.saturating_mul(2))
             .max_buf_size(limits.header_bytes.saturating_mul(2).max(LEAST_BUFFER))
             .serve_connection(io, service)
+            .with_upgrades()
     );
     let ended = tokio::select! {
         ended = &mut connection => ended,
@@ -71,5 +77,8 @@ pub async fn serve(core: Rc<Core>, arrived: Arrived, limits: Limits, line: Line,
     };
     if let Err(error) = ended {
         core.recorder.connection_failed(&error, address);
+    }
+    if let Some((tunnel, exchange)) = tunnel.take() {
+        tunnel.run(exchange).await;
     }
 }

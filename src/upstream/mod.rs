@@ -1,6 +1,6 @@
 //! Airflow's side: [`balance`] chooses among its addresses by their [`health`], [`pool`] keeps
 //! connections to one [`address`], [`tls`] or not, [`wire`] is their bytes, [`body`] carries the request's body
-//! there, [`response`] cleans what comes back. Only a request from `handoff` gets in.
+//! there, [`response`] cleans what comes back, [`tunnel`] follows a switch to WebSocket. Only a request from `handoff` gets in.
 
 pub mod address;
 pub mod balance;
@@ -9,6 +9,7 @@ pub mod health;
 pub mod pool;
 pub mod response;
 pub mod tls;
+pub mod tunnel;
 pub mod wire;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use address::Address;
 use balance::{Balancer, Choice};
 use body::{Progress, RequestBody};
 use pool::{Connection, SendError};
+use tunnel::Tunnel;
 
 /// Where Airflow is and how long to wait for it.
 #[derive(Clone, Debug)]
@@ -69,6 +71,8 @@ impl Upstream {
         exchange: &mut Exchange,
     ) -> Result<Response<Answer>, Rejection> {
         let begun = Instant::now();
+        let mut request = request;
+        let switch = request.take_switch();
         let (mut parts, body, bearer) = request.into_parts();
         parts.uri = self.target(&parts.uri)?;
         parts.version = Version::HTTP_11;
@@ -78,15 +82,25 @@ impl Upstream {
             // hyper would send a GET of unknown length without its body.
             parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
+        // With a body there would be two things to follow the head.
+        let switch = switch.filter(|_| progress.is_none());
+        if switch.is_some() {
+            response::announce_websocket(&mut parts.headers);
+        }
         let request = http::Request::from_parts(parts, body);
         let answered = self.exchange(request, progress.as_deref()).await;
         let (response, connection) = answered.inspect_err(|_| {
             exchange.received(progress.as_ref().map_or(0, |progress| progress.bytes()));
         })?;
         exchange.upstream_answered(begun);
-        let response = response::clean(response, &bearer)?;
-        let (parts, body) = response.into_parts();
+        let mut response = response::clean(response, &bearer, switch.is_some())?;
         let idle = self.settings.idle_timeout;
+        if let Some(switch) = switch.filter(|_| response::is_switch(&response)) {
+            let airflow = hyper::upgrade::on(&mut response);
+            let tunnel = Tunnel::new(switch, airflow, connection, idle);
+            return Ok(response.map(|_| Answer::switching(tunnel)));
+        }
+        let (parts, body) = response.into_parts();
         let answer = Answer::upstream(body, connection, progress, idle, bearer.told(parts.status));
         Ok(Response::from_parts(parts, answer))
     }

@@ -111,7 +111,7 @@ impl Pool {
         let handshake = Builder::new().handshake(TokioIo::new(wire)).await;
         let (sender, connection) = handshake.map_err(|error| error.to_string())?;
         spawn_local(async move {
-            if let Err(error) = connection.await {
+            if let Err(error) = connection.with_upgrades().await {
                 debug!(%error, "upstream connection ended");
             }
         });

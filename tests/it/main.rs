@@ -38,4 +38,5 @@ mod shipped;
 mod streaming;
 mod transport;
 mod upstreams;
+mod websocket;
 mod wire;
