@@ -108,7 +108,8 @@ impl Pool {
             Err(_) => return Err(format!("no connection in {:?}", self.connect_timeout)),
         };
         let (wire, heard) = Wire::new(transport);
-        let handshake = Builder::new().handshake(TokioIo::new(wire)).await;
+        let mut builder = Builder::new();
+        let handshake = builder.max_header_size(MOST_HEAD).handshake(TokioIo::new(wire)).await;
         let (sender, connection) = handshake.map_err(|error| error.to_string())?;
         spawn_local(async move {
             if let Err(error) = connection.with_upgrades().await {
@@ -178,6 +179,8 @@ impl fmt::Debug for Connection {
     }
 }
 
+/// The largest head of an answer: Airflow's have some kilobytes, most of it cookies.
+const MOST_HEAD: usize = 128 * 1024;
 /// Shorter than Airflow keeps a silent connection (`[api] worker_timeout`, 120 s).
 const IDLE_FOR: Duration = Duration::from_secs(90);
 /// As many as a core serves at once under heavy load; more are closed.

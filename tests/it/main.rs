@@ -11,6 +11,7 @@
 mod support;
 
 mod admin;
+mod answers;
 mod assertion;
 mod caches;
 mod configuration;

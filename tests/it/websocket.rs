@@ -1,4 +1,4 @@
-//! Going on as a WebSocket, between real ends: for verified callers alone, and nothing else goes along.
+//! Going on as a WebSocket, between real ends: for verified callers alone, and nothing goes along.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
