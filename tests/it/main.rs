@@ -18,6 +18,7 @@ mod configuration;
 mod delegates;
 #[cfg(feature = "dev")]
 mod dev;
+mod endurance;
 mod examples;
 mod exchange;
 mod execution;
