@@ -4,10 +4,11 @@ use std::io;
 use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::sleep;
 
 use super::health::Health;
 use super::tls::{Tls, server_name};
@@ -101,10 +102,24 @@ impl Address {
                     }
                 }
             }
-            Place::Unix(path) => Ok(Transport::Unix(UnixStream::connect(path).await?)),
+            Place::Unix(path) => Ok(Transport::Unix(connect_to_socket(path).await?)),
         }
     }
 }
+
+/// Where TCP waits for room in a backlog that is full, a Unix socket says at once that there is none
+/// (connect(2), `EAGAIN`). How long that may go on is for whoever waits to say.
+async fn connect_to_socket(path: &Path) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(PAUSE).await,
+            connected => return connected,
+        }
+    }
+}
+
+/// What an accepting server needs for a few connections.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// The resolver knows IPv6 addresses without the brackets of a URL.
 fn bare(host: &str) -> &str {
@@ -113,7 +128,27 @@ fn bare(host: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, accept, bind, listen, socket};
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_full_backlog_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sock");
+        let listener = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+        bind(&listener, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        listen(&listener, 0).unwrap();
+        let _first = UnixStream::connect(&path).await.unwrap();
+        let full = UnixStream::connect(&path).await.unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+        let address = Address::unix(&path).unwrap();
+        let (connected, _) = tokio::join!(address.connect(), async {
+            sleep(PAUSE * 2).await;
+            accept(&listener).unwrap()
+        });
+        assert!(matches!(connected.unwrap(), Transport::Unix(_)));
+    }
 
     #[test]
     fn requests_of_our_own_name_the_host_that_is_configured() {
