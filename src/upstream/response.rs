@@ -21,13 +21,15 @@ pub fn clean<B>(
     asked: bool,
 ) -> Result<Response<B>, Rejection> {
     let invalid = |found| Rejection::found_that(Reason::UpstreamInvalid, found);
-    check_framing(response.headers()).map_err(invalid)?;
+    let doomed = examine(response.headers()).map_err(invalid)?;
     let switches = is_switch(&response);
     if switches && !(asked && names_websocket(response.headers())) {
         return Err(invalid("an upgrade that was not asked for"));
     }
     let headers = response.headers_mut();
-    strip(headers);
+    for name in doomed {
+        headers.remove(name);
+    }
     if !matches!(bearer, Bearer::None) {
         strip_sessions(headers);
     }
@@ -48,24 +50,32 @@ pub fn is_switch<B>(response: &Response<B>) -> bool {
     response.status() == StatusCode::SWITCHING_PROTOCOLS
 }
 
-/// One statement of one length (RFC 9112, sections 6.1 and 6.3). We ask for no transfer coding but
-/// `chunked`, which every server may use.
-fn check_framing(headers: &HeaderMap) -> Result<(), &'static str> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let coding = codings.next();
-    if codings.next().is_some() || coding.is_some_and(|coding| !is_chunked(coding)) {
-        return Err("a Transfer-Encoding other than chunked");
+/// The headers that stay here, of a head that makes one statement of one length (RFC 9112, sections
+/// 6.1 and 6.3). We ask for no transfer coding but `chunked`, which every server may use.
+fn examine(headers: &HeaderMap) -> Result<Vec<HeaderName>, &'static str> {
+    let mut doomed = nominated(headers);
+    let (mut codings, mut lengths) = (0, 0);
+    for (name, value) in headers {
+        if *name == TRANSFER_ENCODING {
+            codings += if is_chunked(value) { 1 } else { 2 };
+        }
+        if *name == CONTENT_LENGTH {
+            lengths += if is_number(value) { 1 } else { 2 };
+        }
+        if is_hop_by_hop(name.as_str()) || is_airsides(name.as_str()) {
+            doomed.push(name.clone());
+        }
     }
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let length = lengths.next();
-    if length.is_some() && coding.is_some() {
-        return Err("both Transfer-Encoding and Content-Length");
+    match (codings, lengths) {
+        (0, 0 | 1) | (1, 0) => Ok(doomed),
+        (0, _) => Err("more than one Content-Length, or one that is no number"),
+        (_, 0) => Err("a Transfer-Encoding other than chunked"),
+        (_, _) => Err("both Transfer-Encoding and Content-Length"),
     }
-    let digits = |length: &HeaderValue| length.as_bytes().iter().all(u8::is_ascii_digit);
-    if lengths.next().is_some() || !length.is_none_or(digits) {
-        return Err("more than one Content-Length, or one that is no number");
-    }
-    Ok(())
+}
+
+fn is_number(length: &HeaderValue) -> bool {
+    !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit)
 }
 
 fn is_chunked(coding: &HeaderValue) -> bool {
@@ -77,16 +87,6 @@ fn names_websocket(headers: &HeaderMap) -> bool {
     named.next().is_some_and(is_websocket)
         && named.next().is_none()
         && nominated(headers).contains(&UPGRADE)
-}
-
-fn strip(headers: &mut HeaderMap) {
-    let mut doomed: Vec<HeaderName> = nominated(headers);
-    let stays_here =
-        |name: &&HeaderName| is_hop_by_hop(name.as_str()) || is_airsides(name.as_str());
-    doomed.extend(headers.keys().filter(stays_here).cloned());
-    for name in doomed {
-        headers.remove(name);
-    }
 }
 
 fn strip_sessions(headers: &mut HeaderMap) {
