@@ -17,6 +17,8 @@ use crate::support::expect::{Verdicts, assert_refused};
 use crate::support::http::{Connection, Reader, Request};
 use crate::support::issuer::Issuer;
 use crate::support::scene::Scene;
+use crate::support::terminator::Terminator;
+use crate::support::tls::Authority;
 use crate::support::upstream::{Answer, Upstream};
 use crate::support::wait::{DEADLINE, eventually};
 
@@ -313,6 +315,24 @@ fn a_websocket_that_does_not_end_does_not_hold_up_the_end() {
     scene.airside.terminate();
     scene.airside.ended_within(DEADLINE);
     assert!(socket.read().is_err());
+}
+
+#[test]
+fn a_websocket_passes_through_tls_to_airflow() {
+    let (upstream, ended) = echo();
+    let authority = Authority::new();
+    let shown = authority.issue(&["localhost"], |_| {});
+    let front = Terminator::before(upstream.address(), &shown, None);
+    let scene = Scene::of(Issuer::start(), upstream, |config| {
+        let ca = config.file("ca.pem", &authority.pem());
+        config.set("/upstream/url", front.url()).set("/upstream/ca_file", ca.to_str())
+    });
+    let mut socket = open(&scene.airside);
+    let message = Message::binary(vec![7_u8; 1 << 20]);
+    socket.send(message.clone()).unwrap();
+    assert!(socket.read().unwrap() == message, "what comes back differs");
+    drop(socket);
+    ended.recv_timeout(DEADLINE).unwrap();
 }
 
 #[test]
