@@ -23,7 +23,7 @@ use hyper::body::{Body as _, Incoming};
 use tokio::time::{Instant as TokioInstant, sleep_until};
 
 use crate::answer::Answer;
-use crate::handoff::{Airflow, UpstreamRequest};
+use crate::handoff::{Airflow, Bearer, UpstreamRequest};
 use crate::rejection::{Reason, Rejection};
 use crate::telemetry::Exchange;
 use address::Address;
@@ -115,7 +115,7 @@ impl Upstream {
         parts.headers.insert(HOST, host);
         let request = http::Request::from_parts(parts, RequestBody::own(body));
         let (response, connection) = self.exchange(request, None).await?;
-        let (parts, body) = response.into_parts();
+        let (parts, body) = response::clean(response, &Bearer::None, false)?.into_parts();
         let body = Limited::new(body, MOST_TO_US).collect().await.map_err(|error| {
             Rejection::found_that(Reason::UpstreamInvalid, format!("an answer to us: {error}"))
         })?;
