@@ -20,6 +20,7 @@ use crate::rejection::Reason;
 use crate::telemetry::Exchange;
 use crate::upstream::body::Progress;
 use crate::upstream::pool::Connection;
+use crate::upstream::tunnel::Tunnel;
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub struct Answer {
 enum Source {
     Own(Option<Bytes>),
     Upstream(Box<Stream>),
+    /// No body: a WebSocket follows.
+    Switching(Option<Box<Tunnel>>),
 }
 
 #[derive(Debug)]
@@ -89,6 +92,17 @@ impl Answer {
             told,
         };
         Self { source: Source::Upstream(Box::new(stream)), exchange: None }
+    }
+
+    /// The end of HTTP on this connection: a WebSocket follows, and the exchange ends with it.
+    pub(crate) fn switching(tunnel: Tunnel) -> Self {
+        Self { source: Source::Switching(Some(Box::new(tunnel))), exchange: None }
+    }
+
+    /// What follows on this connection, if HTTP ends with this answer; for who owns the connection.
+    pub fn take_tunnel(&mut self) -> Option<(Box<Tunnel>, Exchange)> {
+        let Source::Switching(tunnel) = &mut self.source else { return None };
+        tunnel.take().zip(self.exchange.take())
     }
 
     /// Hands the record of the request to its answer, to be ended with it.
@@ -177,6 +191,7 @@ impl Body for Answer {
                 return Poll::Ready(data.map(|data| Ok(Frame::data(data))));
             }
             Source::Upstream(stream) => stream,
+            Source::Switching(_) => return Poll::Ready(None),
         };
         let Poll::Ready(frame) = Pin::new(&mut stream.incoming).poll_frame(cx) else {
             ready!(stream.poll_silence(cx));
@@ -209,6 +224,7 @@ impl Body for Answer {
         match &self.source {
             Source::Own(body) => body.is_none(),
             Source::Upstream(stream) => stream.incoming.is_end_stream(),
+            Source::Switching(_) => true,
         }
     }
 
@@ -216,6 +232,7 @@ impl Body for Answer {
         match &self.source {
             Source::Own(body) => SizeHint::with_exact(body.as_ref().map_or(0, |b| b.len() as u64)),
             Source::Upstream(stream) => stream.incoming.size_hint(),
+            Source::Switching(_) => SizeHint::with_exact(0),
         }
     }
 }

@@ -96,6 +96,7 @@ impl App {
         }
         let (trigger, drain) = shutdown::drain();
         let log = config.access_log.then(|| AccessLog::new(logging.writer(), logging.format()));
+        let addresses = Arc::clone(&config.upstream.addresses);
         let blueprint = Blueprint {
             gate: Arc::new(config.gate),
             upstream: config.upstream,
@@ -120,6 +121,7 @@ impl App {
                 metrics,
                 stores,
                 config.revocations,
+                addresses,
                 logging.writer().error_counter(),
             ),
             published: config.published,

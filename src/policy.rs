@@ -9,7 +9,7 @@ use crate::caller::Authenticated;
 use crate::credential::has_session_cookie;
 use crate::rejection::{Reason, Rejection};
 use crate::route::{Class, EdgeRoute, ExchangeRoute, OpenRoute, ProtectedRoute, TaskRoute};
-use crate::sanitize::Inbound;
+use crate::sanitize::{Inbound, WebSocket};
 use crate::token::worker::{Scope, TaskId, VerifiedEdgeWorker, VerifiedTask};
 
 /// Policy said yes to this request of this caller.
@@ -17,13 +17,27 @@ use crate::token::worker::{Scope, TaskId, VerifiedEdgeWorker, VerifiedTask};
 pub struct Granted<B = Incoming> {
     request: Inbound<B>,
     caller: Authenticated,
+    switch: Option<Switch>,
 }
 
 impl<B> Granted<B> {
-    /// The request and its caller, for the hand-off.
+    /// The request, its caller, and whether it may leave HTTP, for the hand-off.
     #[must_use]
-    pub fn into_parts(self) -> (Inbound<B>, Authenticated) {
-        (self.request, self.caller)
+    pub fn into_parts(self) -> (Inbound<B>, Authenticated, Option<Switch>) {
+        (self.request, self.caller, self.switch)
+    }
+}
+
+/// Permission to go on as a WebSocket, in which nothing is judged any more: for a verified caller
+/// alone. A session is Airflow's to judge, and any page can open a WebSocket with it.
+#[derive(Debug)]
+pub struct Switch(WebSocket);
+
+impl Switch {
+    /// What the client asked for.
+    #[must_use]
+    pub fn into_inner(self) -> WebSocket {
+        self.0
     }
 }
 
@@ -74,7 +88,9 @@ pub fn grant<B>(
     if !caller.principal().issued_by_airflow() {
         check_role(&caller)?;
     }
-    Ok(Granted { request, caller })
+    let mut request = request;
+    let switch = request.take_websocket().map(Switch);
+    Ok(Granted { request, caller, switch })
 }
 
 /// A caller who may have a token of Airflow's own form.

@@ -7,11 +7,12 @@
 
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, UPGRADE};
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use ipnet::IpNet;
 
 use crate::downstream::acceptor::Entrance;
@@ -22,6 +23,20 @@ use crate::rejection::{Reason, Rejection};
 pub struct Inbound<B = Incoming> {
     parts: Parts,
     body: B,
+    websocket: Option<WebSocket>,
+}
+
+/// That the client asks to go on as a WebSocket (RFC 6455, section 4.1), and its side of one. The
+/// headers that said so are gone: whoever may, says it to Airflow anew.
+#[derive(Debug)]
+pub struct WebSocket(OnUpgrade);
+
+impl WebSocket {
+    /// The client's side, once it has been told that it may.
+    #[must_use]
+    pub fn into_client(self) -> OnUpgrade {
+        self.0
+    }
 }
 
 impl<B> Inbound<B> {
@@ -29,6 +44,11 @@ impl<B> Inbound<B> {
     #[must_use]
     pub const fn head(&self) -> &Parts {
         &self.parts
+    }
+
+    /// That the client asks for a WebSocket, if it does; for policy to judge.
+    pub const fn take_websocket(&mut self) -> Option<WebSocket> {
+        self.websocket.take()
     }
 
     /// Head and body, for the hand-off.
@@ -133,13 +153,16 @@ impl Sanitizer {
         peer: &Peer,
         request_id: &HeaderValue,
     ) -> Result<Inbound<B>, Rejection> {
+        let mut request = request;
+        let websocket =
+            asks_for_websocket(&request).then(|| WebSocket(hyper::upgrade::on(&mut request)));
         let (mut parts, body) = request.into_parts();
         check_target(&parts)?;
         self.check_size(&parts)?;
         self.strip(&mut parts.headers, peer.trusted);
         write_forwarded(&mut parts.headers, peer);
         parts.headers.insert(X_REQUEST_ID, request_id.clone());
-        Ok(Inbound { parts, body })
+        Ok(Inbound { parts, body, websocket })
     }
 
     fn check_size(&self, parts: &Parts) -> Result<(), Rejection> {
@@ -174,7 +197,7 @@ impl Sanitizer {
 
     /// Whether a server that folds `_` or `.` into `-` (WSGI, CGI) could take it for ours.
     fn is_identity(&self, name: &str) -> bool {
-        folds_to_prefix(name, "x-airside-")
+        is_airsides(name)
             || self
                 .identity_headers
                 .iter()
@@ -233,13 +256,41 @@ fn check_target(parts: &Parts) -> Result<(), Rejection> {
     Ok(())
 }
 
+/// Whether the client asks for a WebSocket and for nothing else (RFC 9110, section 7.8). Any other
+/// protocol ends here: cleartext HTTP/2 most of all, in which nobody would judge what is asked for.
+fn asks_for_websocket<B>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    let mut asked = headers.get_all(UPGRADE).iter();
+    asked.next().is_some_and(is_websocket)
+        && asked.next().is_none()
+        && nominated(headers).contains(&UPGRADE)
+        && request.method() == Method::GET
+        && request.version() == Version::HTTP_11
+}
+
+/// Whether `Upgrade` names WebSocket alone; protocols are in any case (RFC 6455, section 4.2.1).
+#[must_use]
+pub fn is_websocket(upgrade: &HeaderValue) -> bool {
+    upgrade.as_bytes().eq_ignore_ascii_case(WEBSOCKET.as_bytes())
+}
+
+/// The one protocol that is switched to.
+pub const WEBSOCKET: &str = "websocket";
+
 /// The headers that `Connection` nominates; never those that say where the request goes or how
 /// long its body is.
-fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+#[must_use]
+pub fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     let fields = headers.get_all(CONNECTION).iter();
     let names = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
     let names = names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
     names.filter(|name| *name != HOST && *name != CONTENT_LENGTH).collect()
+}
+
+/// Whether a server that folds `_` or `.` into `-` could take it for a header of ours.
+#[must_use]
+pub fn is_airsides(name: &str) -> bool {
+    folds_to_prefix(name, "x-airside-")
 }
 
 /// Whether the header is about this connection only (RFC 9110, section 7.6.1).

@@ -136,6 +136,7 @@ fn is_safe(config: &Config) {
         assert!(!folded[..at].contains(name), "{folded:?}");
         assert!(!TAKEN.contains(&name.as_str()), "{folded:?}");
     }
+    assert!(!config.upstream.addresses.is_empty());
     assert!((256..=1 << 20).contains(&config.gate.token_bytes));
     assert!(config.gate.in_flight > 0 && config.connections > 0);
     assert!(config.drain.delay + config.drain.timeout <= Duration::from_secs(3600));
@@ -176,6 +177,14 @@ impl<'t> Bends<'t> {
         for (path, value) in BAD {
             self.add(format!("{path}: {value:?}"), |root| *reach(root, path) = text(value));
         }
+        self.add("no address of Airflow".into(), |root| {
+            remove(root, "upstream.url");
+            remove(root, "upstream.urls");
+        });
+        self.add("two addresses of different safety".into(), |root| {
+            remove(root, "upstream.url");
+            *reach(root, "upstream.urls") = list(&["https://airflow", "http://airflow"]);
+        });
         self.add("no issuer".into(), |root| *reach(root, "issuers") = list(&[]));
     }
 
@@ -276,11 +285,14 @@ fn texts(node: Option<&Node>) -> Vec<&str> {
 }
 
 /// The keys that name files, and which fixture stands for a good one.
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 8] = [
     ("secret_file", "secret"),
     ("public_key_file", "public.pem"),
     ("keys_file", "keys.json"),
     ("ca_file", "ca.pem"),
+    ("client_cert_file", "ca.pem"),
+    // No private key is kept here.
+    ("client_key_file", "absent"),
     ("file", "revoked.yaml"),
     // A folder would be written to: there is none.
     ("cache_dir", "secret/folder"),
@@ -289,8 +301,7 @@ const FILES: [(&str, &str); 6] = [
 const SECRET: &str = "an-example-secret-for-the-fuzzer";
 const TASK: &str = "urn:airflow.apache.org:task";
 /// What a configuration cannot do without.
-const NEEDED: [&str; 6] =
-    ["upstream", "upstream.url", "issuers", "handoff", "handoff.type", "handoff.secret_file"];
+const NEEDED: [&str; 5] = ["upstream", "issuers", "handoff", "handoff.type", "handoff.secret_file"];
 /// What it cannot have.
 const BAD: [(&str, &str); 4] = [
     ("leeway", "301s"),

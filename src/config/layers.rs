@@ -184,6 +184,10 @@ impl Overrides {
                 tree.set(path, layer.text());
             }
         }
+        if let Some(upstream) = one(&self.upstream, "upstream") {
+            // Said by a flag or a variable, it is the only one.
+            tree.root.child("upstream", &upstream.origin).remove_key("urls");
+        }
         if let Some(level) = one(&self.log_level, "log-level") {
             tree.set(&["log", "level"], level.text());
         }

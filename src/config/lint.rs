@@ -29,14 +29,10 @@ static SCHEMA: LazyLock<Json> = LazyLock::new(|| {
 
 /// Keys and values of the configuration's design that this version does not have: refused by name
 /// rather than as unknown. Without values: the whole key.
-const LATER: [(&str, &[&str]); 9] = [
+const LATER: [(&str, &[&str]); 5] = [
     ("forward_auth", &[]),
     ("telemetry", &[]),
     ("admin.status", &["open"]),
-    ("upstream.urls", &[]),
-    ("upstream.ca_file", &[]),
-    ("upstream.client_cert_file", &[]),
-    ("upstream.client_key_file", &[]),
     ("access.ui", &["login"]),
     ("limits.failing_per_client", &[]),
 ];
@@ -142,6 +138,7 @@ impl Lint<'_, '_> {
             format::LAPSE => !humantime::parse_duration(text).is_ok_and(|span| span <= LONGEST),
             format::SOCKET => text.parse::<SocketAddr>().is_err(),
             format::WEB => !is_web_address(text),
+            format::UPSTREAM => !is_web_address(text) && !text.starts_with(UNIX),
             format::NETWORK => network(text).is_none(),
             _ => false,
         };
@@ -295,6 +292,9 @@ fn in_words(name: &str, schema: &Json) -> String {
         ("string", Some(format::LAPSE)) => "a duration such as 5m or 90s, at most a year".into(),
         ("string", Some(format::SOCKET)) => "an address and port such as 0.0.0.0:8080".into(),
         ("string", Some(format::WEB)) => "an http or https address with a host".into(),
+        ("string", Some(format::UPSTREAM)) => {
+            "an http or https address with a host, or unix:/path.sock".into()
+        }
         ("string", Some(format::NETWORK)) => "an address or a CIDR such as 10.0.0.0/8".into(),
         ("string", _) => "text".into(),
         ("boolean", _) => "true or false".into(),
@@ -394,6 +394,9 @@ fn is_inert(node: &Node) -> bool {
 
 /// Nothing is waited for longer, and no sum of two can overflow.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// What stands before the path of a socket.
+pub(super) const UNIX: &str = "unix:";
 
 fn is_web_address(text: &str) -> bool {
     reqwest::Url::parse(text).is_ok_and(|url| {

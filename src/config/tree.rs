@@ -158,6 +158,13 @@ impl Node {
         *self.child(key, &origin) = node;
     }
 
+    /// Removes a key, if it is there.
+    pub fn remove_key(&mut self, key: &str) {
+        if let Value::Map(entries) = &mut self.value {
+            entries.retain(|entry| entry.key != key);
+        }
+    }
+
     /// The value of a key, made if absent.
     pub fn child(&mut self, key: &str, origin: &Origin) -> &mut Self {
         if !matches!(self.value, Value::Map(_)) {

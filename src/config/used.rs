@@ -10,6 +10,7 @@ mod issuers;
 mod oidc;
 mod revocation;
 mod tls;
+mod upstream;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -35,7 +36,6 @@ use crate::revocation::Revocations;
 use crate::revocation::watch::Watch;
 use crate::secret::Secret;
 use crate::telemetry::logging::Format;
-use crate::upstream;
 
 /// Settings that hold together.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub struct Config {
     /// Everything that decides about requests.
     pub gate: Gate,
     /// Where Airflow is.
-    pub upstream: upstream::Settings,
+    pub upstream: crate::upstream::Settings,
     /// How a connection begins.
     pub welcome: connection::Welcome,
     /// What a connection may take.
@@ -194,25 +194,6 @@ impl Builder<'_, '_, '_> {
 
     fn socket(&mut self, key: &str, address: &written::SocketAddress) -> Option<SocketAddr> {
         self.findings.take(key, address.0.parse(), "an address and port")
-    }
-
-    fn upstream(&mut self) -> Option<upstream::Settings> {
-        let written = self.written.upstream.as_ref()?;
-        let url = self.url("upstream.url", &written.url)?;
-        if url.scheme() != "http" {
-            let hint = "TLS to Airflow belongs to a later version of airside";
-            self.findings.add("upstream.url", url.as_str(), "an http address", Some(hint));
-            return None;
-        }
-        Some(upstream::Settings {
-            host: url.host_str()?.to_owned(),
-            port: url.port_or_known_default()?,
-            prefix: url.path().trim_end_matches('/').to_owned(),
-            connect_timeout: written.connect_timeout.0,
-            response_header_timeout: written.response_header_timeout.0,
-            idle_timeout: written.idle_timeout.0,
-            body_bytes: self.written.limits.body_bytes,
-        })
     }
 
     /// A folder that does not work is found now, not when the identity provider is down.

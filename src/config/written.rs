@@ -16,7 +16,7 @@ pub use issuers::{
     Airflow, Algorithm, Cloud, Entra, Issuer, Oidc, Roles, TASK_AUDIENCE, ValueMap, Version,
 };
 pub(in crate::config) use values::format;
-pub use values::{Lapse, Network, OneOrMany, SocketAddress, WebAddress};
+pub use values::{Lapse, Network, OneOrMany, SocketAddress, UpstreamAddress, WebAddress};
 
 /// The configuration of airside. What is required in the file is optional here: what is missing or
 /// does not fit has been said by the lint, and the rest is still looked at.

@@ -1,6 +1,7 @@
 //! One client connection, until it ends or the drain begins: what it speaks, and HTTP/1.1 with
 //! keep-alive. HTTP/2 is in [`super::http2`].
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
@@ -9,8 +10,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
 use http::header::CONNECTION;
+use http::{HeaderValue, StatusCode};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -200,19 +201,23 @@ where
         limits.unread_timeout,
         line.clone(),
     );
+    // What follows when HTTP ends with a WebSocket.
+    let tunnel = Cell::new(None);
     let service = service_fn(|request| {
         let turn = phase.serve();
         let last = phase.begun() >= MOST_REQUESTS;
         let others_first = turn.must_wait().then(|| line.turn());
         let answer = proxy::serve(core, peer, turn, request);
+        let tunnel = &tunnel;
         async move {
             if let Some(others_first) = others_first {
                 others_first.await;
             }
             let mut answer = answer.await;
-            if last {
+            if last && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
+            tunnel.set(answer.body_mut().take_tunnel());
             Ok::<_, Infallible>(answer)
         }
     });
@@ -223,13 +228,18 @@ where
             .max_header_size(limits.header_bytes.saturating_mul(2))
             .max_buf_size(limits.header_bytes.saturating_mul(2).max(LEAST_BUFFER))
             .serve_connection(io, service)
+            .with_upgrades()
     );
     let mut drain = drain.clone();
-    tokio::select! {
+    let ended = tokio::select! {
         ended = &mut connection => ended,
         () = drain.begun() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
+    };
+    if let Some((tunnel, exchange)) = tunnel.take() {
+        tunnel.run(exchange).await;
     }
+    ended
 }

@@ -21,7 +21,7 @@ use hyper::body::Incoming;
 use crate::caller::Authenticated;
 use crate::clock::Timestamp;
 use crate::identity::Principal;
-use crate::policy::{Carrier, Delegated, Entitled, Errand, Granted};
+use crate::policy::{Carrier, Delegated, Entitled, Errand, Granted, Switch};
 use crate::rejection::{Reason, Rejection};
 use crate::route::{OpenRoute, UntouchedRoute};
 use crate::sanitize::Inbound;
@@ -37,6 +37,7 @@ pub struct UpstreamRequest<B = Incoming> {
     parts: Parts,
     body: B,
     bearer: Bearer,
+    switch: Option<Switch>,
 }
 
 /// Under whose Authorization the request goes.
@@ -55,6 +56,15 @@ pub enum Bearer {
 }
 
 impl<B> UpstreamRequest<B> {
+    const fn new(parts: Parts, body: B, bearer: Bearer) -> Self {
+        Self { parts, body, bearer, switch: None }
+    }
+
+    /// Permission to go on as a WebSocket, if it has one.
+    pub const fn take_switch(&mut self) -> Option<Switch> {
+        self.switch.take()
+    }
+
     /// Head, body, and whose bearer it carries, for the wire.
     #[must_use]
     pub fn into_parts(self) -> (Parts, B, Bearer) {
@@ -73,7 +83,7 @@ pub struct Issued {
 impl UpstreamRequest<Bytes> {
     /// A request of our own, under an identity of our own.
     const fn own(parts: Parts, body: Bytes) -> Self {
-        Self { parts, body, bearer: Bearer::None }
+        Self::new(parts, body, Bearer::None)
     }
 }
 
@@ -162,7 +172,7 @@ impl Handoff {
         now: Timestamp,
         airflow: &impl Airflow,
     ) -> Result<UpstreamRequest<B>, Rejection> {
-        let (request, caller) = granted.into_parts();
+        let (request, caller, switch) = granted.into_parts();
         let (mut parts, body) = request.into_parts();
         let principal = caller.principal();
         let bearer = if principal.issued_by_airflow() {
@@ -172,7 +182,7 @@ impl Handoff {
         };
         parts.headers.remove(COOKIE);
         self.name(&mut parts.headers, principal);
-        Ok(UpstreamRequest { parts, body, bearer })
+        Ok(UpstreamRequest { parts, body, bearer, switch })
     }
 
     /// Puts our statement about the caller in the place of the caller's token.
@@ -237,7 +247,7 @@ impl Handoff {
         }
         let (mut parts, body) = request.into_parts();
         parts.headers.remove(COOKIE);
-        UpstreamRequest { parts, body, bearer: Bearer::Delegated }
+        UpstreamRequest::new(parts, body, Bearer::Delegated)
     }
 
     /// A request on an open path. Its bearer is removed, unless `airflows` proves that Airflow
@@ -253,7 +263,7 @@ impl Handoff {
         if airflows.is_some_and(issued_by_airflow) {
             let (mut parts, body) = request.into_parts();
             parts.headers.remove(COOKIE);
-            return UpstreamRequest { parts, body, bearer: Bearer::Airflows };
+            return UpstreamRequest::new(parts, body, Bearer::Airflows);
         }
         let mut request = self.with_cookies(request, Bearer::None);
         request.parts.headers.remove(AUTHORIZATION);
@@ -271,7 +281,7 @@ impl Handoff {
     pub fn errand<B>(&self, errand: Errand<B>) -> UpstreamRequest<B> {
         let (mut parts, body) = errand.into_inner().into_parts();
         parts.headers.remove(COOKIE);
-        UpstreamRequest { parts, body, bearer: Bearer::Airflows }
+        UpstreamRequest::new(parts, body, Bearer::Airflows)
     }
 
     fn with_cookies<B>(&self, request: Inbound<B>, bearer: Bearer) -> UpstreamRequest<B> {
@@ -282,7 +292,7 @@ impl Handoff {
             }
             Cookies::Pass => join_cookies(&mut parts.headers),
         }
-        UpstreamRequest { parts, body, bearer }
+        UpstreamRequest::new(parts, body, bearer)
     }
 
     fn name(&self, headers: &mut HeaderMap, principal: &Principal) {

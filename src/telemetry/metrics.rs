@@ -22,6 +22,7 @@ use crate::jwks::{Freshness, KeyStatus, KeyStore, Provenance, by_issuer};
 use crate::rejection::Reason;
 use crate::revocation::{Reload, Revocations};
 use crate::route::Class;
+use crate::upstream::address::Address;
 
 /// The counters of one core.
 #[derive(Debug)]
@@ -216,16 +217,18 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// The metrics of these cores, key stores, revocation list, and log.
+    /// The metrics of these cores, key stores, revocation list, addresses of Airflow, and log.
     #[must_use]
     pub fn new(
         cores: Vec<Arc<CoreMetrics>>,
         keys: Vec<Arc<KeyStore>>,
         revocations: Arc<Revocations>,
+        upstream: Arc<[Arc<Address>]>,
         lost_lines: ErrorCounter,
     ) -> Self {
         let mut registry = Registry::with_prefix("airside");
-        registry.register_collector(Box::new(Sources { cores, keys, revocations, lost_lines }));
+        let sources = Sources { cores, keys, revocations, upstream, lost_lines };
+        registry.register_collector(Box::new(sources));
         Self { registry }
     }
 
@@ -244,6 +247,7 @@ struct Sources {
     cores: Vec<Arc<CoreMetrics>>,
     keys: Vec<Arc<KeyStore>>,
     revocations: Arc<Revocations>,
+    upstream: Arc<[Arc<Address>]>,
     lost_lines: ErrorCounter,
 }
 
@@ -383,6 +387,26 @@ impl Sources {
         Ok(())
     }
 
+    fn addresses(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Whether an address of Airflow gets requests: 0 while it is out";
+        let mut up = encoder.encode_descriptor("upstream_up", help, None, MetricType::Gauge)?;
+        for address in &*self.upstream {
+            let up_now = ConstGauge::new(i64::from(!address.health().is_out()));
+            up_now.encode(up.encode_family(&[("address", address.name())])?)?;
+        }
+        let help = "Connections to Airflow, by address and whether they could be made";
+        let kind = MetricType::Counter;
+        let mut opened = encoder.encode_descriptor("upstream_connections", help, None, kind)?;
+        for address in &*self.upstream {
+            let (ok, failed) = address.connections();
+            for (outcome, count) in [("ok", ok), ("failed", failed)] {
+                let labels = [("address", address.name()), ("outcome", outcome)];
+                ConstCounter::new(count).encode(opened.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+
     fn revocations(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         if !self.revocations.watches() {
             return Ok(());
@@ -435,6 +459,7 @@ impl Collector for Sources {
         self.histogram(&mut encoder, "verify_duration", help, |core| &core.verify)?;
         let help = "From sending the request to Airflow to the head of its answer";
         self.histogram(&mut encoder, "upstream_duration", help, |core| &core.upstream)?;
+        self.addresses(&mut encoder)?;
         self.key_sets(&mut encoder)?;
         self.revocations(&mut encoder)
     }
@@ -459,9 +484,12 @@ mod tests {
         core.connection_opened();
         let (writer, _guard) = NonBlocking::new(std::io::sink());
         let none = Arc::new(Revocations::none());
-        let text = Metrics::new(vec![core], Vec::new(), none, writer.error_counter()).encode();
+        let upstream = [Arc::new(Address::tcp("airflow".into(), 8080))];
+        let lost = writer.error_counter();
+        let text = Metrics::new(vec![core], Vec::new(), none, upstream.into(), lost).encode();
         for line in [
             "airside_connections 1",
+            "airside_upstream_up{address=\"airflow:8080\"} 1",
             "airside_verify_duration_seconds_bucket{le=\"0.0001\"} 1",
             "airside_verify_duration_seconds_bucket{le=\"+Inf\"} 1",
             "airside_verify_duration_seconds_count 1",

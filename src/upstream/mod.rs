@@ -1,11 +1,18 @@
-//! Airflow's side: [`pool`] keeps connections, [`body`] carries the request's body there,
-//! [`response`] cleans what comes back. Only a request from `handoff` gets in.
+//! Airflow's side: [`balance`] chooses among its addresses by their [`health`], [`pool`] keeps
+//! connections to one [`address`], [`tls`] or not, [`wire`] is their bytes, [`body`] carries the request's body
+//! there, [`response`] cleans what comes back, [`tunnel`] follows a switch to WebSocket. Only a request from `handoff` gets in.
 
+pub mod address;
+pub mod balance;
 pub mod body;
+pub mod health;
 pub mod pool;
 pub mod response;
+pub mod tls;
+pub mod tunnel;
+pub mod wire;
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -16,19 +23,20 @@ use hyper::body::{Body as _, Incoming};
 use tokio::time::{Instant as TokioInstant, sleep_until};
 
 use crate::answer::Answer;
-use crate::handoff::{Airflow, UpstreamRequest};
+use crate::handoff::{Airflow, Bearer, UpstreamRequest};
 use crate::rejection::{Reason, Rejection};
 use crate::telemetry::Exchange;
+use address::Address;
+use balance::{Balancer, Choice};
 use body::{Progress, RequestBody};
-use pool::{Connection, Pool, SendError};
+use pool::{Connection, SendError};
+use tunnel::Tunnel;
 
 /// Where Airflow is and how long to wait for it.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Host and port to connect to.
-    pub host: String,
-    /// The port.
-    pub port: u16,
+    /// Where it listens; what is learned of them is shared by all who hold them.
+    pub addresses: Arc<[Arc<Address>]>,
     /// Prepended to every path; empty, or `/` and segments.
     pub prefix: String,
     /// To be connected.
@@ -45,15 +53,15 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Upstream {
     settings: Settings,
-    pool: Rc<Pool>,
+    balancer: Balancer,
 }
 
 impl Upstream {
     /// An upstream without connections yet.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let pool = Pool::new(settings.host.clone(), settings.port, settings.connect_timeout);
-        Self { settings, pool: Rc::new(pool) }
+        let balancer = Balancer::new(&settings.addresses, settings.connect_timeout);
+        Self { settings, balancer }
     }
 
     /// Sends the request and gives the answer as soon as its head is there; both bodies stream.
@@ -63,6 +71,8 @@ impl Upstream {
         exchange: &mut Exchange,
     ) -> Result<Response<Answer>, Rejection> {
         let begun = Instant::now();
+        let mut request = request;
+        let switch = request.take_switch();
         let (mut parts, body, bearer) = request.into_parts();
         parts.uri = self.target(&parts.uri)?;
         parts.version = Version::HTTP_11;
@@ -72,15 +82,25 @@ impl Upstream {
             // hyper would send a GET of unknown length without its body.
             parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
+        // With a body there would be two things to follow the head.
+        let switch = switch.filter(|_| progress.is_none());
+        if switch.is_some() {
+            response::announce_websocket(&mut parts.headers);
+        }
         let request = http::Request::from_parts(parts, body);
         let answered = self.exchange(request, progress.as_deref()).await;
         let (response, connection) = answered.inspect_err(|_| {
             exchange.received(progress.as_ref().map_or(0, |progress| progress.bytes()));
         })?;
         exchange.upstream_answered(begun);
-        let response = response::clean(response, &bearer)?;
-        let (parts, body) = response.into_parts();
+        let mut response = response::clean(response, &bearer, switch.is_some())?;
         let idle = self.settings.idle_timeout;
+        if let Some(switch) = switch.filter(|_| response::is_switch(&response)) {
+            let airflow = hyper::upgrade::on(&mut response);
+            let tunnel = Tunnel::new(switch, airflow, connection, idle);
+            return Ok(response.map(|_| Answer::switching(tunnel)));
+        }
+        let (parts, body) = response.into_parts();
         let answer = Answer::upstream(body, connection, progress, idle, bearer.told(parts.status));
         Ok(Response::from_parts(parts, answer))
     }
@@ -90,12 +110,12 @@ impl Upstream {
     async fn ask(&self, request: UpstreamRequest<Bytes>) -> Result<Response<Bytes>, Rejection> {
         let (mut parts, body, _) = request.into_parts();
         parts.uri = self.target(&parts.uri)?;
-        let host = format!("{}:{}", self.settings.host, self.settings.port);
+        let host = self.settings.addresses.first().map_or("", |address| address.host());
         let host = HeaderValue::try_from(host).map_err(|_| Reason::RequestMalformed)?;
         parts.headers.insert(HOST, host);
         let request = http::Request::from_parts(parts, RequestBody::own(body));
         let (response, connection) = self.exchange(request, None).await?;
-        let (parts, body) = response.into_parts();
+        let (parts, body) = response::clean(response, &Bearer::None, false)?.into_parts();
         let body = Limited::new(body, MOST_TO_US).collect().await.map_err(|error| {
             Rejection::found_that(Reason::UpstreamInvalid, format!("an answer to us: {error}"))
         })?;
@@ -104,29 +124,52 @@ impl Upstream {
     }
 
     /// Sends on a pooled connection; once more on a fresh one where nothing was sent, or where a
-    /// repeatable request got no whole head of an answer.
+    /// repeatable request got no byte of an answer.
     async fn exchange(
         &self,
         request: http::Request<RequestBody>,
         progress: Option<&Progress>,
     ) -> Result<(Response<Incoming>, Connection), Rejection> {
+        let choice = self.balancer.choose(None).ok_or(Reason::UpstreamUnavailable)?;
         let mut request = request;
-        if let Some(connection) = self.pool.idle() {
+        if let Some(connection) = choice.idle() {
             let spare = spare(&request);
             match self.answered(connection, request, progress).await {
-                Ok(answered) => return Ok(answered),
+                Ok(answered) => {
+                    choice.answered();
+                    return Ok(answered);
+                }
                 Err(SendError::Unsent(unsent)) => request = *unsent,
-                Err(SendError::Closed) if let Some(spare) = spare => request = spare,
+                Err(SendError::Closed { unheard: true, .. }) if let Some(spare) = spare => {
+                    request = spare;
+                }
                 Err(error) => return Err(Self::rejection(error, progress)),
             }
         }
-        let connection = self
-            .pool
-            .connect()
-            .await
-            .map_err(|why| Rejection::found_that(Reason::UpstreamUnavailable, why))?;
+        let (choice, connection) = self.fresh(choice).await?;
         let answered = self.answered(connection, request, progress).await;
+        match &answered {
+            Ok(_) => choice.answered(),
+            Err(SendError::Closed { why, .. }) if !broke_off(progress) => choice.reset(why),
+            Err(_) => {}
+        }
         answered.map_err(|error| Self::rejection(error, progress))
+    }
+
+    /// A fresh connection: there, or once elsewhere, since nothing was sent.
+    async fn fresh(&self, choice: Choice) -> Result<(Choice, Connection), Rejection> {
+        let unavailable = |why| Rejection::found_that(Reason::UpstreamUnavailable, why);
+        let why = match choice.connect().await {
+            Ok(connection) => return Ok((choice, connection)),
+            Err(why) => why,
+        };
+        let Some(other) = self.balancer.choose(Some(&choice)) else {
+            return Err(unavailable(why));
+        };
+        match other.connect().await {
+            Ok(connection) => Ok((other, connection)),
+            Err(also) => Err(unavailable(format!("{why}; {also}"))),
+        }
     }
 
     async fn answered(
@@ -184,8 +227,12 @@ impl Upstream {
             return rejection;
         }
         let (reason, found) = match error {
-            SendError::Unsent(_) | SendError::Closed => {
-                (Reason::UpstreamUnavailable, "the connection was closed before an answer".into())
+            SendError::Unsent(_) => {
+                (Reason::UpstreamUnavailable, "the connection was closed at once".into())
+            }
+            SendError::Closed { why, .. } => {
+                let found = format!("the connection was closed before an answer: {why}");
+                (Reason::UpstreamUnavailable, found)
             }
             SendError::Invalid(why) => (Reason::UpstreamInvalid, why),
             SendError::Overdue(rejection) => return rejection,
@@ -208,6 +255,11 @@ impl Airflow for Upstream {
     async fn ask(&self, request: UpstreamRequest<Bytes>) -> Result<Response<Bytes>, Rejection> {
         self.ask(request).await
     }
+}
+
+/// Whether it was the request's own body that ended the connection.
+fn broke_off(progress: Option<&Progress>) -> bool {
+    progress.is_some_and(|progress| progress.fault().is_some())
 }
 
 /// Answers to us are a user or a list of packages: some kilobytes.

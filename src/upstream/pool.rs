@@ -1,32 +1,37 @@
-//! Connections to Airflow that one core keeps open between requests: no lock, no other core.
+//! Connections to one address of Airflow that one core keeps open between requests: no lock, no
+//! other core.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::error::Error as _;
 use std::fmt;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 use tracing::debug;
 
+use super::address::Address;
 use super::body::RequestBody;
+use super::wire::{EndlessPreface, Heard, Wire};
 use crate::rejection::Rejection;
 
-/// The idle connections of one core.
+/// One core's connections to one address.
 pub struct Pool {
-    host: String,
-    port: u16,
+    address: Arc<Address>,
     connect_timeout: Duration,
     idle: RefCell<Vec<Idle>>,
+    busy: Cell<usize>,
 }
 
 struct Idle {
     sender: SendRequest<RequestBody>,
+    heard: Heard,
     since: Instant,
 }
 
@@ -34,7 +39,17 @@ struct Idle {
 /// dropped before.
 pub struct Connection {
     sender: SendRequest<RequestBody>,
-    pool: Weak<Pool>,
+    heard: Heard,
+    seat: Seat,
+}
+
+/// Counts a request for as long as it is with an address.
+pub(super) struct Seat(Rc<Pool>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.busy.set(self.0.busy.get().saturating_sub(1));
+    }
 }
 
 /// Why a request got no answer.
@@ -43,7 +58,12 @@ pub enum SendError {
     /// The connection took nothing of it: here it is back.
     Unsent(Box<Request<RequestBody>>),
     /// The connection ended before an answer.
-    Closed,
+    Closed {
+        /// Whether not even a byte of one had come.
+        unheard: bool,
+        /// How it ended.
+        why: String,
+    },
     /// What came is not HTTP.
     Invalid(String),
     /// Nothing came in time.
@@ -51,16 +71,30 @@ pub enum SendError {
 }
 
 impl Pool {
-    pub(super) fn new(host: String, port: u16, connect_timeout: Duration) -> Self {
-        Self { host, port, connect_timeout, idle: RefCell::default() }
+    pub(super) fn new(address: Arc<Address>, connect_timeout: Duration) -> Self {
+        Self { address, connect_timeout, idle: RefCell::default(), busy: Cell::new(0) }
+    }
+
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// How many requests are with the address now.
+    pub(super) const fn busy(&self) -> usize {
+        self.busy.get()
+    }
+
+    pub(super) fn seat(self: &Rc<Self>) -> Seat {
+        self.busy.set(self.busy.get() + 1);
+        Seat(Rc::clone(self))
     }
 
     /// The connection that became idle last and is still good.
     pub(super) fn idle(self: &Rc<Self>) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(candidate) = idle.pop() {
-            if candidate.since.elapsed() < IDLE_FOR && candidate.sender.is_ready() {
-                return Some(Connection { sender: candidate.sender, pool: Rc::downgrade(self) });
+        while let Some(Idle { sender, heard, since }) = idle.pop() {
+            if since.elapsed() < IDLE_FOR && sender.is_ready() {
+                return Some(Connection { sender, heard, seat: self.seat() });
             }
         }
         None
@@ -68,24 +102,21 @@ impl Pool {
 
     /// A fresh connection, or why there is none.
     pub(super) async fn connect(self: &Rc<Self>) -> Result<Connection, String> {
-        let address = format!("{}:{}", self.host, self.port);
-        let stream = match timeout(self.connect_timeout, TcpStream::connect(&address)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(format!("{address}: {error}")),
-            Err(_) => {
-                return Err(format!("{address}: no connection in {:?}", self.connect_timeout));
-            }
+        let seat = self.seat();
+        let transport = match timeout(self.connect_timeout, self.address.connect()).await {
+            Ok(connected) => connected.map_err(|error| error.to_string())?,
+            Err(_) => return Err(format!("no connection in {:?}", self.connect_timeout)),
         };
-        // Small writes leave at once; without it a POST may wait 40 ms for an ACK.
-        stream.set_nodelay(true).map_err(|error| format!("{address}: {error}"))?;
-        let handshake = http1::handshake(TokioIo::new(stream)).await;
-        let (sender, connection) = handshake.map_err(|error| format!("{address}: {error}"))?;
+        let (wire, heard) = Wire::new(transport);
+        let mut builder = Builder::new();
+        let handshake = builder.max_header_size(MOST_HEAD).handshake(TokioIo::new(wire)).await;
+        let (sender, connection) = handshake.map_err(|error| error.to_string())?;
         spawn_local(async move {
-            if let Err(error) = connection.await {
+            if let Err(error) = connection.with_upgrades().await {
                 debug!(%error, "upstream connection ended");
             }
         });
-        Ok(Connection { sender, pool: Rc::downgrade(self) })
+        Ok(Connection { sender, heard, seat })
     }
 }
 
@@ -95,37 +126,50 @@ impl Connection {
         &mut self,
         request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, SendError> {
+        self.heard.begin();
         match self.sender.try_send_request(request).await {
-            Ok(response) => Ok(response),
+            Ok(response) => {
+                self.heard.answered();
+                Ok(response)
+            }
             Err(mut failed) => Err(match failed.take_message() {
                 Some(unsent) => SendError::Unsent(Box::new(unsent)),
-                None => {
-                    let error = failed.into_error();
-                    if error.is_parse() {
-                        SendError::Invalid(error.to_string())
-                    } else {
-                        SendError::Closed
-                    }
-                }
+                None => self.failed(&failed.into_error()),
             }),
         }
     }
 
+    fn failed(&self, error: &hyper::Error) -> SendError {
+        let cause = error.source();
+        let io = cause.and_then(|cause| cause.downcast_ref::<std::io::Error>());
+        let inner = io.and_then(std::io::Error::get_ref);
+        if let Some(endless) = inner.and_then(|inner| inner.downcast_ref::<EndlessPreface>()) {
+            return SendError::Invalid(endless.to_string());
+        }
+        if error.is_parse() {
+            return SendError::Invalid(error.to_string());
+        }
+        let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+        SendError::Closed { unheard: self.heard.nothing(), why: format!("{error}{cause}") }
+    }
+
     /// Gives the connection back, when the answer has been read to its end.
     pub fn release(self) {
-        let Some(pool) = self.pool.upgrade() else {
-            return;
-        };
-        let mut idle = pool.idle.borrow_mut();
-        if !self.sender.is_closed() && idle.len() < MOST_IDLE {
-            idle.push(Idle { sender: self.sender, since: Instant::now() });
+        let Self { sender, heard, seat } = self;
+        let mut idle = seat.0.idle.borrow_mut();
+        if !sender.is_closed() && idle.len() < MOST_IDLE {
+            idle.push(Idle { sender, heard, since: Instant::now() });
         }
     }
 }
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("idle", &self.idle.borrow().len()).finish_non_exhaustive()
+        f.debug_struct("Pool")
+            .field("address", &self.address.name())
+            .field("idle", &self.idle.borrow().len())
+            .field("busy", &self.busy)
+            .finish_non_exhaustive()
     }
 }
 
@@ -135,6 +179,8 @@ impl fmt::Debug for Connection {
     }
 }
 
+/// The largest head of an answer: Airflow's have some kilobytes, most of it cookies.
+const MOST_HEAD: usize = 128 * 1024;
 /// Shorter than Airflow keeps a silent connection (`[api] worker_timeout`, 120 s).
 const IDLE_FOR: Duration = Duration::from_secs(90);
 /// As many as a core serves at once under heavy load; more are closed.

@@ -1,37 +1,92 @@
-//! What comes back from Airflow, cleaned before the client sees it.
+//! What comes back from Airflow, checked and cleaned before the client sees it.
 
-use http::header::{CONNECTION, HeaderName, SET_COOKIE};
-use http::{HeaderMap, Response, StatusCode};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HeaderName, SET_COOKIE, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use crate::credential::is_session_cookie;
 use crate::handoff::Bearer;
 use crate::rejection::{Reason, Rejection};
-use crate::sanitize::is_hop_by_hop;
+use crate::sanitize::{WEBSOCKET, is_airsides, is_hop_by_hop, is_websocket, nominated};
 
-/// Removes what is about the connection to Airflow, and on answers to an Authorization the session
+/// Refuses what two readers might take for two different answers. Removes what is about the
+/// connection to Airflow, what only airside says, and on answers to an Authorization the session
 /// cookies that would outlive it (`Flask-AppBuilder` hands out 30 days). Other cookies stay.
-pub fn clean<B>(mut response: Response<B>, bearer: &Bearer) -> Result<Response<B>, Rejection> {
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let found = "an upgrade that was not asked for";
-        return Err(Rejection::found_that(Reason::UpstreamInvalid, found));
+///
+/// `asked` says whether Airflow was asked to go on as a WebSocket.
+pub fn clean<B>(
+    mut response: Response<B>,
+    bearer: &Bearer,
+    asked: bool,
+) -> Result<Response<B>, Rejection> {
+    let invalid = |found| Rejection::found_that(Reason::UpstreamInvalid, found);
+    let doomed = examine(response.headers()).map_err(invalid)?;
+    let switches = is_switch(&response);
+    if switches && !(asked && names_websocket(response.headers())) {
+        return Err(invalid("an upgrade that was not asked for"));
     }
     let headers = response.headers_mut();
-    strip_hop_by_hop(headers);
+    for name in doomed {
+        headers.remove(name);
+    }
     if !matches!(bearer, Bearer::None) {
         strip_sessions(headers);
+    }
+    if switches {
+        announce_websocket(headers);
     }
     Ok(response)
 }
 
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let nominated = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let nominated = nominated.flat_map(|field| field.split(','));
-    let mut doomed: Vec<HeaderName> =
-        nominated.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok()).collect();
-    doomed.extend(headers.keys().filter(|name| is_hop_by_hop(name.as_str())).cloned());
-    for name in doomed {
-        headers.remove(name);
+/// What says on either side that a WebSocket follows.
+pub fn announce_websocket(headers: &mut HeaderMap) {
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static(WEBSOCKET));
+}
+
+/// Whether HTTP ends with it on this connection.
+pub fn is_switch<B>(response: &Response<B>) -> bool {
+    response.status() == StatusCode::SWITCHING_PROTOCOLS
+}
+
+/// The headers that stay here, of a head that makes one statement of one length (RFC 9112, sections
+/// 6.1 and 6.3). We ask for no transfer coding but `chunked`, which every server may use.
+fn examine(headers: &HeaderMap) -> Result<Vec<HeaderName>, &'static str> {
+    let mut doomed = nominated(headers);
+    let (mut codings, mut lengths) = (0, 0);
+    for (name, value) in headers {
+        if *name == TRANSFER_ENCODING {
+            codings += if is_chunked(value) { 1 } else { 2 };
+        }
+        if *name == CONTENT_LENGTH {
+            lengths += if is_number(value) { 1 } else { 2 };
+        }
+        if is_hop_by_hop(name.as_str()) || is_airsides(name.as_str()) {
+            doomed.push(name.clone());
+        }
     }
+    match (codings, lengths) {
+        (0, 0 | 1) | (1, 0) => Ok(doomed),
+        (0, _) => Err("more than one Content-Length, or one that is no number"),
+        (_, 0) => Err("a Transfer-Encoding other than chunked"),
+        (_, _) => Err("both Transfer-Encoding and Content-Length"),
+    }
+}
+
+fn is_number(length: &HeaderValue) -> bool {
+    !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit)
+}
+
+fn is_chunked(coding: &HeaderValue) -> bool {
+    coding.as_bytes().eq_ignore_ascii_case(b"chunked")
+}
+
+fn names_websocket(headers: &HeaderMap) -> bool {
+    let mut named = headers.get_all(UPGRADE).iter();
+    named.next().is_some_and(is_websocket)
+        && named.next().is_none()
+        && nominated(headers).contains(&UPGRADE)
 }
 
 fn strip_sessions(headers: &mut HeaderMap) {
@@ -66,7 +121,7 @@ mod tests {
         for (name, value) in headers {
             response.headers_mut().append(*name, value.parse().unwrap());
         }
-        clean(response, bearer).unwrap().into_parts().0.headers
+        clean(response, bearer, false).unwrap().into_parts().0.headers
     }
 
     #[test]

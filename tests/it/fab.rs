@@ -363,6 +363,27 @@ fn each_trouble_is_a_handoff_that_failed_and_the_log_says_what_to_set() {
 }
 
 #[test]
+fn what_is_answered_to_airside_itself_may_not_be_read_in_two_ways_either() {
+    let version = r#"{"version":"3.2.2"}"#;
+    let twice = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nTransfer-Encoding: chunked\r\n\r\n\
+         {length:x}\r\n{version}\r\n0\r\n\r\n",
+        length = version.len()
+    );
+    let scene = scene(
+        &Table::of(&[]),
+        |config| config,
+        move |request| {
+            let here = request.target().starts_with("/api/v2/version");
+            here.then(|| Answer::Bytes(twice.clone().into()))
+        },
+    );
+    let answer = scene.present(&of(APP, &["Airflow.Op"]).token());
+    assert_refused(&answer, 502, "upstream_invalid");
+    scene.airside.line_with(&["access", "both Transfer-Encoding and Content-Length"]);
+}
+
+#[test]
 fn a_name_or_role_that_fab_cannot_have_is_said() {
     let table = Table::of(&[]);
     let scene = usual(&table);

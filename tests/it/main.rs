@@ -11,12 +11,14 @@
 mod support;
 
 mod admin;
+mod answers;
 mod assertion;
 mod caches;
 mod configuration;
 mod delegates;
 #[cfg(feature = "dev")]
 mod dev;
+mod endurance;
 mod examples;
 mod exchange;
 mod execution;
@@ -40,4 +42,7 @@ mod shipped;
 mod slow;
 mod streaming;
 mod tls;
+mod transport;
+mod upstreams;
+mod websocket;
 mod wire;

@@ -230,6 +230,11 @@ impl Connection {
         self.reader.chunk()
     }
 
+    /// So many bytes of a body with a length.
+    pub(crate) fn body(&mut self, length: usize) -> io::Result<Vec<u8>> {
+        self.reader.exactly(length)
+    }
+
     /// Waits at most that long for each further read.
     pub(crate) fn patience(&mut self, limit: Duration) {
         self.reader.stream.set_read_timeout(Some(limit)).unwrap();

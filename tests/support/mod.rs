@@ -23,6 +23,7 @@ pub(crate) mod keys;
 pub(crate) mod listener;
 pub(crate) mod oidc;
 pub(crate) mod scene;
+pub(crate) mod terminator;
 pub(crate) mod tls;
 pub(crate) mod upstream;
 pub(crate) mod wait;

@@ -42,6 +42,11 @@ impl Shown {
         &self.key
     }
 
+    /// The certificates, its own first.
+    pub(crate) fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
     /// The first certificate, as `x5c` has it (RFC 7517, section 4.7).
     pub(crate) fn leaf(&self) -> String {
         STANDARD.encode(&self.chain[0])
@@ -104,6 +109,10 @@ impl Authority {
     /// What `ca_file` holds.
     pub(crate) fn pem(&self) -> String {
         pem("CERTIFICATE", self.itself.der())
+    }
+
+    pub(crate) fn certificate(&self) -> CertificateDer<'static> {
+        self.itself.der().clone()
     }
 
     /// A certificate for these names, bent by the hook.

@@ -3,14 +3,19 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::values::{Lapse, WebAddress};
+use super::values::{Lapse, UpstreamAddress};
 
 /// Airflow.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
-    /// Where Airflow listens; a path here is prepended to every request's.
-    pub url: WebAddress,
+    /// Where Airflow listens: `http://`, `https://` or `unix:/path.sock`; the path of a URL is
+    /// prepended to every request's.
+    #[serde(default)]
+    pub url: Option<UpstreamAddress>,
+    /// Where several Airflows on one database listen, in place of `url`: they share the load.
+    #[serde(default)]
+    pub urls: Option<Vec<UpstreamAddress>>,
     /// The major version: which route table applies.
     #[serde(default = "airflow_version")]
     #[schemars(range(min = 2, max = 3))]
@@ -18,7 +23,17 @@ pub struct Upstream {
     /// The path of Airflow's `[api] base_url`, if any.
     #[serde(default)]
     pub base_path: String,
-    /// To be connected.
+    /// With https: the certificate authorities, in PEM, that vouch for Airflow in place of the public
+    /// ones.
+    #[serde(default)]
+    pub ca_file: Option<String>,
+    /// With https: the certificate, in PEM, that airside shows an Airflow that asks for one.
+    #[serde(default)]
+    pub client_cert_file: Option<String>,
+    /// The key of that certificate, in PEM.
+    #[serde(default)]
+    pub client_key_file: Option<String>,
+    /// To be connected, TLS included.
     #[serde(default = "connect_timeout")]
     pub connect_timeout: Lapse,
     /// From the end of the request body to the head of the answer.

@@ -32,6 +32,10 @@ pub struct SocketAddress(pub String);
 #[derive(Clone, Debug, Deserialize)]
 pub struct WebAddress(pub String);
 
+/// An http or https address, or `unix:` and the path of a socket.
+#[derive(Clone, Debug, Deserialize)]
+pub struct UpstreamAddress(pub String);
+
 /// An address or a CIDR.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Network(pub String);
@@ -62,6 +66,7 @@ pub(in crate::config) mod format {
     pub(in crate::config) const LAPSE: &str = "airside-duration";
     pub(in crate::config) const SOCKET: &str = "airside-socket-address";
     pub(in crate::config) const WEB: &str = "airside-web-address";
+    pub(in crate::config) const UPSTREAM: &str = "airside-upstream-address";
     pub(in crate::config) const NETWORK: &str = "airside-network";
 }
 
@@ -96,6 +101,16 @@ impl JsonSchema for WebAddress {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         formatted(format::WEB, "http://127.0.0.1:8081")
+    }
+}
+
+impl JsonSchema for UpstreamAddress {
+    fn schema_name() -> Cow<'static, str> {
+        "UpstreamAddress".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        formatted(format::UPSTREAM, "http://127.0.0.1:8081")
     }
 }
 
