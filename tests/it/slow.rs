@@ -86,9 +86,8 @@ fn slow_clients_are_given_up_while_a_slow_stream_lives_on() {
     let scene = Scene::of(Issuer::start(), upstream, |config| {
         config
             .set("/limits/header_timeout", "1s")
-            .set("/limits/idle_timeout", "1s")
-            .set("/upstream/idle_timeout", "2s")
-            .set("/upstream/response_header_timeout", "2s")
+            .set("/upstream/idle_timeout", "4s")
+            .set("/upstream/response_header_timeout", "4s")
     });
     let (proxy, token) = (scene.airside.proxy, v2_app().token());
     let mut stream = Connection::open(proxy);
