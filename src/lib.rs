@@ -17,8 +17,9 @@
 //! 10. [`rejection`] is what a caller gets when a step says no.
 //!
 //! Around the path: [`config`] (what is written, and the valid settings made of it), [`app`] (from
-//! settings to bound sockets and back), [`admin`], [`telemetry`], [`shutdown`], [`clock`],
-//! [`secret`], the commands in [`cli`], and, for development only, `dev`.
+//! settings to bound sockets and back), [`generation`] (what of it can be replaced while requests
+//! run) and [`watch`] (when), [`admin`], [`telemetry`], [`shutdown`], [`clock`], [`secret`], the
+//! commands in [`cli`], and, for development only, `dev`.
 
 pub mod admin;
 pub mod answer;
@@ -31,6 +32,7 @@ pub mod credential;
 #[cfg(feature = "dev")]
 pub mod dev;
 pub mod downstream;
+pub mod generation;
 pub mod handoff;
 pub mod identity;
 pub mod jwks;
@@ -46,3 +48,4 @@ pub mod telemetry;
 pub mod token;
 pub mod token_exchange;
 pub mod upstream;
+pub mod watch;

@@ -15,6 +15,7 @@ use crate::caller::{Authenticated, Callers};
 use crate::clock::{self, Timestamp};
 use crate::credential::{self, BearerToken, Credential, Delegates};
 use crate::downstream::head::Turn;
+use crate::generation::Generation;
 use crate::handoff::{Handoff, UpstreamRequest};
 use crate::policy::{self, Carrier};
 use crate::rejection::{Reason, Rejection};
@@ -47,11 +48,11 @@ pub struct Gate {
     pub in_flight: u64,
 }
 
-/// One core's view: the gate, its own connections to Airflow, its own counters.
+/// One core's view of one generation: what decides, its own connections to Airflow, its own counters.
 #[derive(Debug)]
 pub struct Core {
-    /// What decides.
-    pub gate: Arc<Gate>,
+    /// What is in force for its requests.
+    pub generation: Arc<Generation>,
     /// Where exchanges end.
     pub recorder: Rc<Recorder>,
     upstream: Upstream,
@@ -61,8 +62,17 @@ pub struct Core {
 impl Core {
     /// A core with its own connections and counters.
     #[must_use]
-    pub fn new(number: usize, gate: Arc<Gate>, upstream: Upstream, recorder: Rc<Recorder>) -> Self {
-        Self { gate, recorder, upstream, ids: RequestIds::new(number) }
+    pub fn new(
+        number: usize,
+        generation: Arc<Generation>,
+        upstream: Upstream,
+        recorder: Rc<Recorder>,
+    ) -> Self {
+        Self { generation, recorder, upstream, ids: RequestIds::new(number) }
+    }
+
+    fn gate(&self) -> &Gate {
+        &self.generation.gate
     }
 }
 
@@ -79,7 +89,7 @@ pub async fn serve(
         Err(rejection) => {
             exchange.refused(&rejection);
             let id = exchange.request_id().to_str().unwrap_or_default();
-            rejection.answer(id, core.gate.delegates.challenges()).map(Answer::own)
+            rejection.answer(id, core.gate().delegates.challenges()).map(Answer::own)
         }
     };
     response.headers_mut().insert(X_REQUEST_ID, exchange.request_id().clone());
@@ -92,7 +102,7 @@ async fn walk(
     exchange: &mut Exchange,
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Rejection> {
-    let gate = &*core.gate;
+    let gate = core.gate();
     let now = clock::now();
     core.admit()?;
     let request = gate.sanitizer.sanitize(request, peer, exchange.request_id())?;
@@ -126,7 +136,7 @@ impl Core {
         exchange: &mut Exchange,
         now: Timestamp,
     ) -> Result<UpstreamRequest, Rejection> {
-        let gate = &*self.gate;
+        let gate = self.gate();
         let headers = &request.head().headers;
         let carrier = match gate.credential(headers)? {
             Some(Credential::Bearer(token)) => {
@@ -149,7 +159,7 @@ impl Core {
         exchange: &mut Exchange,
         now: Timestamp,
     ) -> Result<UpstreamRequest, Rejection> {
-        let gate = &*self.gate;
+        let gate = self.gate();
         let begun = Instant::now();
         let caller = gate.callers.recognise(token, now).await;
         exchange.verified(begun);
@@ -184,7 +194,7 @@ impl Core {
         exchange: &mut Exchange,
         now: Timestamp,
     ) -> Result<Response<Bytes>, Refusal> {
-        let gate = &*self.gate;
+        let gate = self.gate();
         let form = token_exchange::receive(request, &gate.terms, gate.token_bytes).await?;
         exchange.received(form.len() as u64);
         let asked = Asked::read(&form, &gate.terms, gate.token_bytes)?;
@@ -260,7 +270,7 @@ impl Gate {
 
 impl Core {
     fn begin(&self, peer: &Peer, turn: Turn, request: &Request<Incoming>) -> Exchange {
-        let provenance = self.gate.sanitizer.provenance(request.headers(), peer);
+        let provenance = self.gate().sanitizer.provenance(request.headers(), peer);
         let id = provenance.request_id.unwrap_or_else(|| self.ids.next());
         let client: IpAddr = provenance.client;
         let (method, uri) = (request.method().clone(), request.uri().clone());
@@ -269,7 +279,7 @@ impl Core {
 
     /// Sheds load rather than queue it. The request itself is already counted.
     fn admit(&self) -> Result<(), Rejection> {
-        if self.recorder.metrics.in_flight() > self.gate.in_flight {
+        if self.recorder.metrics.in_flight() > self.gate().in_flight {
             return Err(Reason::Overloaded.into());
         }
         Ok(())

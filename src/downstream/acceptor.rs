@@ -11,6 +11,8 @@ use tokio::time::sleep;
 use tracing::warn;
 
 use super::core::{Arrived, Handle};
+use crate::generation::Generations;
+use crate::shutdown::Drain;
 
 /// Which of our sockets a connection came in by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,10 +48,20 @@ impl Entrances {
     }
 }
 
-/// Accepts until the future is dropped; above `limit` open connections new ones are closed.
-pub async fn accept(entrances: Entrances, cores: &[Handle], limit: u64) {
+/// Accepts until the drain begins and nobody is left who has connected before; above
+/// `limits.connections` open ones new ones are closed.
+pub async fn accept(
+    entrances: Entrances,
+    cores: Vec<Handle>,
+    generations: Generations,
+    mut drain: Drain,
+) {
     loop {
-        let (accepted, entrance) = entrances.next().await;
+        let (accepted, entrance) = tokio::select! {
+            biased;
+            next = entrances.next() => next,
+            () = drain.begun() => return,
+        };
         let (socket, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -63,7 +75,7 @@ pub async fn accept(entrances: Entrances, cores: &[Handle], limit: u64) {
         let Some(core) = cores.iter().min_by_key(|core| core.connections()) else {
             return;
         };
-        if open >= limit {
+        if open >= generations.current().connections {
             core.metrics().connection_shed();
         } else if let Ok(socket) = socket.into_std() {
             core.take(Arrived { socket, address: address.ip(), entrance });

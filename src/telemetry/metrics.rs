@@ -17,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tracing_appender::non_blocking::ErrorCounter;
 
 use super::exchange::Exchange;
+use crate::clock::Timestamp;
 use crate::jwks::{Freshness, KeyStatus, KeyStore, Provenance, by_issuer};
 use crate::rejection::Reason;
 use crate::revocation::{Reload, Revocations};
@@ -206,32 +207,71 @@ impl Histogram {
     }
 }
 
-/// What a scrape reads.
+/// What a scrape reads for as long as the program runs.
 #[derive(Debug)]
 pub struct Metrics {
-    registry: Registry,
+    cores: Vec<Arc<CoreMetrics>>,
+    lost_lines: ErrorCounter,
+    reloads: Arc<Reloads>,
+}
+
+/// What it reads of the configuration in force.
+#[derive(Debug)]
+pub struct InForce {
+    /// 1 at the start, one more with each configuration taken up.
+    pub number: u64,
+    /// Since when.
+    pub since: Timestamp,
+    /// The key sets.
+    pub keys: Vec<Arc<KeyStore>>,
+    /// The list of revoked tokens.
+    pub revocations: Arc<Revocations>,
+}
+
+/// What became of configurations that were to take the place of the one in force.
+#[derive(Debug, Default)]
+pub struct Reloads {
+    applied: AtomicU64,
+    rejected: AtomicU64,
+}
+
+impl Reloads {
+    /// One was taken up.
+    pub fn applied(&self) {
+        self.applied.fetch_add(1, Relaxed);
+    }
+
+    /// Something is wrong with one; the one before stays.
+    pub fn rejected(&self) {
+        self.rejected.fetch_add(1, Relaxed);
+    }
 }
 
 impl Metrics {
-    /// The metrics of these cores, key stores, revocation list, and log.
+    /// The metrics of these cores, of the log and of configurations taken up.
     #[must_use]
-    pub fn new(
+    pub const fn new(
         cores: Vec<Arc<CoreMetrics>>,
-        keys: Vec<Arc<KeyStore>>,
-        revocations: Arc<Revocations>,
         lost_lines: ErrorCounter,
+        reloads: Arc<Reloads>,
     ) -> Self {
-        let mut registry = Registry::with_prefix("airside");
-        registry.register_collector(Box::new(Sources { cores, keys, revocations, lost_lines }));
-        Self { registry }
+        Self { cores, lost_lines, reloads }
     }
 
     /// The OpenMetrics text.
     #[must_use]
-    pub fn encode(&self) -> String {
+    pub fn encode(&self, in_force: InForce) -> String {
+        let mut registry = Registry::with_prefix("airside");
+        let sources = Sources {
+            cores: self.cores.clone(),
+            lost_lines: self.lost_lines.clone(),
+            reloads: Arc::clone(&self.reloads),
+            in_force,
+        };
+        registry.register_collector(Box::new(sources));
         let mut text = String::new();
         // Writing to a String cannot fail.
-        let _ = text::encode(&mut text, &self.registry);
+        let _ = text::encode(&mut text, &registry);
         text
     }
 }
@@ -239,9 +279,9 @@ impl Metrics {
 #[derive(Debug)]
 struct Sources {
     cores: Vec<Arc<CoreMetrics>>,
-    keys: Vec<Arc<KeyStore>>,
-    revocations: Arc<Revocations>,
     lost_lines: ErrorCounter,
+    reloads: Arc<Reloads>,
+    in_force: InForce,
 }
 
 impl Sources {
@@ -311,8 +351,31 @@ impl Sources {
             .encode_histogram::<[(&str, &str); 0]>(seconds, count, &buckets, None)
     }
 
+    fn configuration(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Configurations read while running, by what became of them";
+        let kind = MetricType::Counter;
+        let mut reloads = encoder.encode_descriptor("config_reloads", help, None, kind)?;
+        let results = [("applied", &self.reloads.applied), ("rejected", &self.reloads.rejected)];
+        for (result, count) in results {
+            let count = ConstCounter::new(count.load(Relaxed));
+            count.encode(reloads.encode_family(&[("result", result)])?)?;
+        }
+        let help = "Number of the configuration in force: 1 at the start";
+        Self::gauge(encoder, "config_generation", help, self.in_force.number)?;
+        let help = "When the configuration in force was taken up, in Unix time";
+        let name = "config_last_success_timestamp";
+        let kind = MetricType::Gauge;
+        let since = i64::try_from(self.in_force.since.unix()).unwrap_or(i64::MAX);
+        ConstGauge::new(since).encode(encoder.encode_descriptor(
+            name,
+            help,
+            Some(&Unit::Seconds),
+            kind,
+        )?)
+    }
+
     fn key_sets(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let issuers = by_issuer(&self.keys);
+        let issuers = by_issuer(&self.in_force.keys);
         let help = "Age of the last good key set, by issuer";
         Self::key_spans(encoder, "keys_age", help, &issuers, |status| status.age)?;
         let help =
@@ -368,17 +431,17 @@ impl Sources {
     }
 
     fn revocations(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        if !self.revocations.watches() {
+        if !self.in_force.revocations.watches() {
             return Ok(());
         }
         let help = "Entries of the revocation list in force, those that have run out included";
-        Self::gauge(encoder, "revocation_entries", help, self.revocations.entries())?;
+        Self::gauge(encoder, "revocation_entries", help, self.in_force.revocations.entries())?;
         let help = "Changes of the revocation list's file, by what became of them";
         let kind = MetricType::Counter;
         let mut reloads = encoder.encode_descriptor("revocation_reloads", help, None, kind)?;
         for outcome in Reload::ALL {
             let labels = [("outcome", outcome.name())];
-            let count = ConstCounter::new(self.revocations.reloads(outcome));
+            let count = ConstCounter::new(self.in_force.revocations.reloads(outcome));
             count.encode(reloads.encode_family(&labels)?)?;
         }
         Ok(())
@@ -423,6 +486,7 @@ impl Collector for Sources {
         self.histogram(&mut encoder, "verify_duration", help, |core| &core.verify)?;
         let help = "From sending the request to Airflow to the head of its answer";
         self.histogram(&mut encoder, "upstream_duration", help, |core| &core.upstream)?;
+        self.configuration(&mut encoder)?;
         self.key_sets(&mut encoder)?;
         self.revocations(&mut encoder)
     }
@@ -446,10 +510,18 @@ mod tests {
         core.verify.observe(Duration::from_micros(70));
         core.connection_opened();
         let (writer, _guard) = NonBlocking::new(std::io::sink());
-        let none = Arc::new(Revocations::none());
-        let text = Metrics::new(vec![core], Vec::new(), none, writer.error_counter()).encode();
+        let metrics = Metrics::new(vec![core], writer.error_counter(), Arc::default());
+        let text = metrics.encode(InForce {
+            number: 1,
+            since: Timestamp::from_unix(1_000),
+            keys: Vec::new(),
+            revocations: Arc::new(Revocations::none()),
+        });
         for line in [
             "airside_connections 1",
+            "airside_config_generation 1",
+            "airside_config_last_success_timestamp_seconds 1000",
+            "airside_config_reloads_total{result=\"applied\"} 0",
             "airside_verify_duration_seconds_bucket{le=\"0.0001\"} 1",
             "airside_verify_duration_seconds_bucket{le=\"+Inf\"} 1",
             "airside_verify_duration_seconds_count 1",
