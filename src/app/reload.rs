@@ -128,3 +128,38 @@ async fn look(files: &Sights) -> Sights {
     // It has no panic, and where the program ends nothing is compared any more.
     spawn_blocking(move || files.again()).await.unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_is_being_written_is_left_alone_until_it_rests() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("airside.yaml");
+        fs::write(&file, "whole").unwrap();
+        let mut follower = Follower {
+            overrides: Overrides::default(),
+            environment: Environment::default(),
+            seen: Sights::take([file.clone()]),
+            moving: None,
+        };
+        for (content, changed) in [
+            ("whole", false),
+            ("", false),
+            ("hal", false),
+            ("half", false),
+            ("half and half", false),
+            ("half and half", true),
+            ("whole", false),
+            ("whole", false),
+            ("another", false),
+            ("another", true),
+        ] {
+            fs::write(&file, content).unwrap();
+            assert_eq!(follower.have_changed().await, changed, "{content:?}");
+        }
+    }
+}

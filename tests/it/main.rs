@@ -32,6 +32,7 @@ mod limits;
 mod logging;
 mod prefixes;
 mod refusals;
+mod reload;
 mod revocation;
 mod routes;
 mod shipped;
