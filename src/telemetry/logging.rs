@@ -34,8 +34,11 @@ impl Logging {
     /// Starts the log; later calls in one process keep the first subscriber.
     #[must_use]
     pub fn start(format: Format, level: LevelFilter) -> Self {
-        let (writer, guard) =
-            NonBlockingBuilder::default().lossy(true).thread_name("airside-log").finish(stdout());
+        let (writer, guard) = NonBlockingBuilder::default()
+            .lossy(true)
+            .buffered_lines_limit(MOST_LINES)
+            .thread_name("airside-log")
+            .finish(stdout());
         let builder = tracing_subscriber::fmt()
             .with_max_level(LevelFilter::TRACE)
             .with_ansi(false)
@@ -85,6 +88,10 @@ impl Logging {
         let _ = self.writer.clone().write_all(line.as_bytes());
     }
 }
+
+/// A second or two of a flood; more are dropped and counted rather than kept in memory, where nobody
+/// reads them.
+const MOST_LINES: usize = 16_384;
 
 /// Logs by `subscriber` from `level` on; gives what sets another level.
 fn install<S>(subscriber: S, level: LevelFilter) -> Box<dyn Fn(LevelFilter) + Send + Sync>
