@@ -15,6 +15,7 @@ use crate::caller::{Authenticated, Callers};
 use crate::clock::{self, Timestamp};
 use crate::credential::{self, BearerToken, Credential, Delegates};
 use crate::downstream::head::Turn;
+use crate::failures::Failures;
 use crate::generation::Generation;
 use crate::handoff::{Handoff, UpstreamRequest};
 use crate::policy::{self, Carrier};
@@ -46,6 +47,8 @@ pub struct Gate {
     pub token_bytes: usize,
     /// How many requests all cores serve at once.
     pub in_flight: u64,
+    /// Counts credentials that fail.
+    pub failures: Failures,
 }
 
 /// One core's view of one generation: what decides, its own connections to Airflow, its own counters.
@@ -84,14 +87,34 @@ pub async fn serve(
     request: Request<Incoming>,
 ) -> Response<Answer> {
     let mut exchange = core.begin(peer, turn, &request);
-    let mut response = match walk(core, peer, &mut exchange, request).await {
-        Ok(response) => response,
+    match walk(core, peer, &mut exchange, request).await {
+        Ok(response) => end(response, exchange),
         Err(rejection) => {
-            exchange.refused(&rejection);
-            let id = exchange.request_id().to_str().unwrap_or_default();
-            rejection.answer(id, core.gate().delegates.challenges()).map(Answer::own)
+            let many = core.gate().failures.too_many(exchange.client(), &rejection);
+            refuse(core, &many.unwrap_or(rejection), exchange)
         }
-    };
+    }
+}
+
+/// Refuses a request that came by a connection too many.
+pub fn turn_away(
+    core: &Core,
+    peer: &Peer,
+    turn: Turn,
+    request: &Request<Incoming>,
+) -> Response<Answer> {
+    let rejection = Rejection::found_that(Reason::Overloaded, "too many connections");
+    refuse(core, &rejection, core.begin(peer, turn, request))
+}
+
+fn refuse(core: &Core, rejection: &Rejection, mut exchange: Exchange) -> Response<Answer> {
+    exchange.refused(rejection);
+    let id = exchange.request_id().to_str().unwrap_or_default();
+    let answer = rejection.answer(id, core.gate().delegates.challenges());
+    end(answer.map(Answer::own), exchange)
+}
+
+fn end(mut response: Response<Answer>, exchange: Exchange) -> Response<Answer> {
     response.headers_mut().insert(X_REQUEST_ID, exchange.request_id().clone());
     Answer::ending(response, exchange)
 }
@@ -180,6 +203,9 @@ impl Core {
         let answer = match self.issue(request, route, exchange, now).await {
             Ok(answer) => answer,
             Err(refusal) => {
+                let failures = &self.gate().failures;
+                let many = failures.too_many(exchange.client(), refusal.rejection());
+                let refusal = many.map_or(refusal, Refusal::from);
                 exchange.refused(refusal.rejection());
                 refusal.answer(exchange.request_id().to_str().unwrap_or_default())
             }

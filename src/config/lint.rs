@@ -29,7 +29,7 @@ static SCHEMA: LazyLock<Json> = LazyLock::new(|| {
 
 /// Keys and values of the configuration's design that this version does not have: refused by name
 /// rather than as unknown. Without values: the whole key.
-const LATER: [(&str, &[&str]); 11] = [
+const LATER: [(&str, &[&str]); 10] = [
     ("tls", &[]),
     ("proxy_protocol", &[]),
     ("forward_auth", &[]),
@@ -40,7 +40,6 @@ const LATER: [(&str, &[&str]); 11] = [
     ("upstream.client_cert_file", &[]),
     ("upstream.client_key_file", &[]),
     ("access.ui", &["login"]),
-    ("limits.failing_per_client", &[]),
 ];
 
 const NOT_YET: &str = "this belongs to a later version of airside; remove it";

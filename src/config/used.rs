@@ -11,7 +11,7 @@ mod oidc;
 mod revocation;
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,7 @@ use super::written::{self, Written};
 use crate::caller::Callers;
 use crate::credential::Delegates;
 use crate::downstream::connection;
+use crate::failures::Failures;
 use crate::identity::Directory;
 use crate::jwks::KeyStore;
 use crate::jwks::disk::{CacheDir, CacheFile};
@@ -166,6 +167,7 @@ impl Builder<'_, '_, '_> {
                 terms: terms?,
                 token_bytes: limits.token_bytes as usize,
                 in_flight: u64::from(limits.in_flight),
+                failures: Failures::new(limits.failing_per_client.and_then(NonZeroU32::new)),
             },
             upstream: upstream?,
             limits: connection::Limits {

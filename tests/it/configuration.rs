@@ -280,7 +280,6 @@ fn what_is_not_yet_there_is_refused_by_name() {
         ("/admin/status", json!("open"), "status"),
         ("/upstream/urls", json!(["http://127.0.0.1:1"]), "urls"),
         ("/upstream/ca_file", json!("/x"), "ca_file"),
-        ("/limits/failing_per_client", json!(5), "failing_per_client"),
     ] {
         let ended = Airside::fails(&sound().set(pointer, value));
         verdicts.check(pointer, ended.code == Some(78), (ended.code, ended.log()));
