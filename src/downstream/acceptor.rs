@@ -48,8 +48,8 @@ impl Entrances {
     }
 }
 
-/// Accepts until the drain begins and nobody is left who has connected before; above
-/// `limits.connections` open ones new ones are closed.
+/// Accepts until the drain begins and nobody is left who has connected before. Above
+/// `limits.connections` open ones some more are taken to be told so, the rest is closed.
 pub async fn accept(
     entrances: Entrances,
     cores: Vec<Handle>,
@@ -75,13 +75,21 @@ pub async fn accept(
         let Some(core) = cores.iter().min_by_key(|core| core.connections()) else {
             return;
         };
-        if open >= generations.current().connections {
+        let limit = generations.current().connections;
+        let surplus = open >= limit;
+        if surplus {
             core.metrics().connection_shed();
-        } else if let Ok(socket) = socket.into_std() {
-            core.take(Arrived { socket, address: address.ip(), entrance });
+        }
+        if open >= limit.saturating_add(MOST_SURPLUS) {
+            continue;
+        }
+        if let Ok(socket) = socket.into_std() {
+            core.take(Arrived { socket, address: address.ip(), entrance, surplus });
         }
     }
 }
 
+/// So many beyond the limit learn that there are too many, instead of a connection that ends.
+const MOST_SURPLUS: u64 = 128;
 /// Long enough not to spin, short enough not to be noticed.
 const PAUSE: Duration = Duration::from_millis(50);

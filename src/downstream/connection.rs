@@ -34,6 +34,18 @@ pub struct Limits {
     pub header_bytes: usize,
 }
 
+impl Limits {
+    /// A connection too many is not to stay.
+    fn of_surplus(self) -> Self {
+        let soon = |span: Duration| span.min(SURPLUS_PATIENCE);
+        let (header_timeout, idle_timeout) = (soon(self.header_timeout), soon(self.idle_timeout));
+        Self { header_timeout, idle_timeout, ..self }
+    }
+}
+
+/// Whoever has a request sends it at once.
+const SURPLUS_PATIENCE: Duration = Duration::from_secs(2);
+
 /// hyper panics below it.
 const LEAST_BUFFER: usize = 8192;
 
@@ -43,14 +55,17 @@ const GRACE: Duration = Duration::from_millis(200);
 /// Serves the connection to its end. Its limits are those in force when it came; each request is
 /// served by what is in force when it comes.
 pub async fn serve(current: Rc<Current>, arrived: Arrived, line: Line, mut drain: Drain) {
-    let Arrived { socket, address, entrance } = arrived;
+    let Arrived { socket, address, entrance, surplus } = arrived;
     let Ok(stream) = TcpStream::from_std(socket) else { return };
     // Answers leave at once; without it small ones may wait 40 ms for an ACK.
     if stream.set_nodelay(true).is_err() {
         return;
     }
     let phase = Phase::default();
-    let limits = current.core().generation.limits;
+    let mut limits = current.core().generation.limits;
+    if surplus {
+        limits = limits.of_surplus();
+    }
     let io =
         HeadTimer::new(TokioIo::new(stream), phase.clone(), limits.header_timeout, line.clone());
     let peer = Known::default();
@@ -65,8 +80,12 @@ pub async fn serve(current: Rc<Current>, arrived: Arrived, line: Line, mut drain
             }
             let core = current.core();
             let peer = peer.judged_by(&core, address, entrance);
-            let mut answer = proxy::serve(&core, &peer, turn, request).await;
-            if announced.is_announced() {
+            let mut answer = if surplus {
+                proxy::turn_away(&core, &peer, turn, &request)
+            } else {
+                proxy::serve(&core, &peer, turn, request).await
+            };
+            if surplus || announced.is_announced() {
                 last_one(&mut answer);
             }
             Ok::<_, Infallible>(answer)

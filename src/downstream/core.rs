@@ -51,6 +51,8 @@ pub struct Arrived {
     pub address: IpAddr,
     /// The one of ours that it came in by.
     pub entrance: Entrance,
+    /// Whether there are too many: its first request is refused, and it ends.
+    pub surplus: bool,
 }
 
 impl Handle {

@@ -88,7 +88,7 @@ impl CoreMetrics {
         self.in_flight.now()
     }
 
-    /// A connection was closed at once because there are too many.
+    /// A connection was turned away because there are too many.
     pub fn connection_shed(&self) {
         self.shed.fetch_add(1, Relaxed);
     }
@@ -464,7 +464,7 @@ impl Collector for Sources {
             ),
             (
                 "shed_connections",
-                "Connections closed at once because there are too many",
+                "Connections turned away because there are too many",
                 self.sum(|core| &core.shed),
             ),
             (

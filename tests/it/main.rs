@@ -30,6 +30,7 @@ mod keys_of_ours;
 mod life;
 mod limits;
 mod logging;
+mod overload;
 mod prefixes;
 mod refusals;
 mod reload;
