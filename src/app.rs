@@ -8,6 +8,7 @@ pub mod reload;
 
 use std::fmt;
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -147,8 +148,7 @@ impl App {
         let next = Assembly::of(config, Some(&self.assembly), logging);
         next.keys_attempted().await;
         self.succession.put(Arc::clone(next.generation()));
-        // Whatever kept the former one current ends here.
-        self.assembly = next;
+        mem::replace(&mut self.assembly, next).retire();
         self.drain = drain;
         logging.set_level(level);
         self.reloads.applied();

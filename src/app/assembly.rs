@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::task::{AbortHandle, spawn_blocking};
+use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use crate::clock;
@@ -67,6 +67,18 @@ impl Assembly {
         }
     }
 
+    /// Ends it, now that another is in force: its tasks at once, its memory when its last request has
+    /// ended. That is given back elsewhere, because there may be much of it and a core has no time.
+    pub(super) fn retire(self) {
+        let Self { generation, .. } = self;
+        tokio::spawn(async move {
+            while Arc::strong_count(&generation) > 1 {
+                sleep(BETWEEN_LOOKS).await;
+            }
+            spawn_blocking(move || drop(generation))
+        });
+    }
+
     pub(super) const fn generation(&self) -> &Arc<Generation> {
         &self.generation
     }
@@ -113,5 +125,6 @@ fn tell_of_none(store: &KeyStore) {
     }
 }
 
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 /// With the time to notice a change it stays below the five seconds that are promised.
 const PATIENCE: Duration = Duration::from_secs(2);

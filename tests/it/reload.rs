@@ -223,6 +223,24 @@ fn sighup_reads_everything_again() {
 }
 
 #[test]
+fn many_changes_cost_no_memory() {
+    let scene = Scene::start();
+    let tokens: Vec<_> = (0..50).map(|number| v2_app().with("uti", number).token()).collect();
+    let mut change_to = |number: u64| {
+        scene.airside.hang_up();
+        eventually("taken up", || (generation(&scene.airside) >= number).then_some(()));
+        for token in &tokens {
+            assert_eq!(scene.present(token).status, 200);
+        }
+    };
+    (2..12).for_each(&mut change_to);
+    let before = scene.airside.memory();
+    (12..52).for_each(&mut change_to);
+    let grown = scene.airside.memory().saturating_sub(before);
+    assert!(grown < 8 * 1024, "{grown} KiB for forty changes");
+}
+
+#[test]
 fn what_cannot_change_is_named_and_nothing_of_such_a_file_is_taken_up() {
     let scene = Scene::start();
     let mut verdicts = Verdicts::default();
