@@ -239,8 +239,7 @@ fn many_changes_cost_no_memory() {
     let before = scene.airside.memory();
     (12..52).for_each(&mut change_to);
     let grown = scene.airside.memory().saturating_sub(before);
-    println!("grown {grown}");
-    assert!(grown < 8 * 1024, "{grown} KiB for forty changes");
+    assert!(grown < 4 * 1024, "{grown} KiB for forty changes");
 }
 
 #[test]
