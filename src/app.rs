@@ -1,10 +1,18 @@
 //! From a valid configuration to bound sockets and supervised tasks, and back to nothing.
+//! `assembly` makes what is in force of a configuration, [`reload`] notices that there is another,
+//! `fixed` knows what cannot change while airside runs.
+
+mod assembly;
+mod fixed;
+pub mod reload;
 
 use std::fmt;
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::{self, JoinHandle, available_parallelism};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -15,15 +23,16 @@ use tracing::{debug, info, warn};
 
 use crate::admin::health::{Health, Stage};
 use crate::admin::{self, Admin};
-use crate::clock;
-use crate::config::Config;
+use crate::config::used::Drain;
+use crate::config::{Config, KeySource, Problems};
 use crate::downstream::acceptor::{self, Entrances};
-use crate::downstream::core::{self, Blueprint, Handle};
-use crate::jwks::refresh::{jittered, keep_fresh, restore};
+use crate::downstream::core::{self, Blueprint};
+use crate::generation::Succession;
 use crate::shutdown::{self, Signals, Trigger};
-use crate::telemetry::access::AccessLog;
 use crate::telemetry::logging::Logging;
-use crate::telemetry::metrics::{InFlight, Metrics};
+use crate::telemetry::metrics::{InFlight, Metrics, Reloads};
+use assembly::Assembly;
+use fixed::Fixed;
 
 /// A running airside.
 #[derive(Debug)]
@@ -31,11 +40,13 @@ pub struct App {
     proxy: SocketAddr,
     stage: Stage,
     trigger: Trigger,
-    acceptor: AbortHandle,
     admin: AbortHandle,
     cores: Vec<JoinHandle<()>>,
-    delay: Duration,
-    timeout: Duration,
+    assembly: Assembly,
+    succession: Succession,
+    reloads: Arc<Reloads>,
+    fixed: Fixed,
+    drain: Drain,
 }
 
 /// Why airside could not start.
@@ -79,52 +90,28 @@ impl App {
             Some(address) => Some(bind("execution", address).await?),
             None => None,
         };
-        let stores: Vec<_> = config.keys.iter().map(|source| Arc::clone(&source.store)).collect();
-        for keys in config.keys {
-            if let Some(cache) = &keys.cache {
-                restore(&keys.store, cache, clock::now());
-            }
-            if let Some(source) = keys.source {
-                tokio::spawn(keep_fresh(keys.store, source, keys.cache, keys.refresh, jittered));
-            }
-        }
-        if let Some(watch) = config.revocation_watch {
-            tokio::spawn(watch.run());
-        }
-        if let Some(tls) = &config.welcome.tls {
-            tokio::spawn(Arc::clone(tls).follow());
-        }
-        let (trigger, drain) = shutdown::drain();
-        let log = config.access_log.then(|| AccessLog::new(logging.writer(), logging.format()));
-        let addresses = Arc::clone(&config.upstream.addresses);
+        let (fixed, drain, threads) = (Fixed::of(&config), config.drain, threads(&config));
+        let assembly = Assembly::of(config, None, logging);
+        let (succession, generations) = Succession::begin(Arc::clone(assembly.generation()));
+        let (trigger, draining) = shutdown::drain();
         let blueprint = Blueprint {
-            gate: Arc::new(config.gate),
-            upstream: config.upstream,
-            welcome: config.welcome,
-            limits: config.limits,
+            generations: generations.clone(),
             in_flight: InFlight::default(),
-            log,
+            drain: draining.clone(),
         };
-        let mut handles = Vec::new();
-        let mut cores = Vec::new();
-        for number in 0..config.threads.get() {
-            let started = core::start(number, blueprint.clone(), drain.clone());
+        let (mut handles, mut cores) = (Vec::new(), Vec::new());
+        for number in 0..threads.get() {
+            let started = core::start(number, blueprint.clone());
             let (handle, thread) = started.map_err(StartError::Thread)?;
             handles.push(handle);
             cores.push(thread);
         }
         let metrics = handles.iter().map(|handle| Arc::clone(handle.metrics())).collect();
-        let stage = Stage::default();
+        let (stage, reloads) = (Stage::default(), Arc::<Reloads>::default());
         let shown = Arc::new(Admin {
-            health: Health::new(stage.clone(), stores.clone(), config.ready_needs_keys),
-            metrics: Metrics::new(
-                metrics,
-                stores,
-                config.revocations,
-                addresses,
-                logging.writer().error_counter(),
-            ),
-            published: config.published,
+            health: Health::new(stage.clone()),
+            metrics: Metrics::new(metrics, logging.writer().error_counter(), Arc::clone(&reloads)),
+            generations: generations.clone(),
         });
         logging.listening("proxy", proxy.address);
         logging.listening("admin", admin.address);
@@ -134,18 +121,50 @@ impl App {
         let admin = tokio::spawn(admin::serve(admin.listener, shown)).abort_handle();
         let workers = execution.map(|bound| bound.listener);
         let entrances = Entrances { callers: proxy.listener, workers };
-        let acceptor = tokio::spawn(accept(entrances, handles, config.connections));
+        // It owns the cores' handles: without it they end with their last connection.
+        tokio::spawn(acceptor::accept(entrances, handles, generations, draining));
         stage.serving();
+        let proxy = proxy.address;
         Ok(Self {
-            proxy: proxy.address,
+            proxy,
             stage,
             trigger,
-            acceptor: acceptor.abort_handle(),
             admin,
             cores,
-            delay: config.drain.delay,
-            timeout: config.drain.timeout,
+            assembly,
+            succession,
+            reloads,
+            fixed,
+            drain,
         })
+    }
+
+    /// Puts another configuration in the place of the one in force, as a whole: requests that begin
+    /// after it are served by it alone, those under way by the one that they began with. Nothing of
+    /// it is taken up where something in it cannot change while airside runs.
+    pub async fn take_up(&mut self, config: Config, logging: &Logging) -> Result<(), Problems> {
+        self.fixed.allow(&config)?;
+        let (level, drain) = (config.log_level, config.drain);
+        let next = Assembly::of(config, Some(&self.assembly), logging);
+        next.keys_attempted().await;
+        self.succession.put(Arc::clone(next.generation()));
+        mem::replace(&mut self.assembly, next).retire();
+        self.drain = drain;
+        logging.set_level(level);
+        self.reloads.applied();
+        Ok(())
+    }
+
+    /// The number of the configuration in force.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.assembly.generation().number
+    }
+
+    /// Where the keys in force come from.
+    #[must_use]
+    pub fn key_sources(&self) -> Vec<KeySource> {
+        self.assembly.sources()
     }
 
     /// Where callers reach it.
@@ -159,7 +178,8 @@ impl App {
     /// `true` when everything was finished.
     pub async fn drain(self, signals: &mut Signals) -> bool {
         self.stage.draining();
-        info!(delay = ?self.delay, timeout = ?self.timeout, "draining");
+        self.trigger.announce();
+        info!(delay = ?self.drain.delay, timeout = ?self.drain.timeout, "draining");
         let admin = self.admin.clone();
         let finished = tokio::select! {
             finished = self.finish() => finished,
@@ -175,11 +195,9 @@ impl App {
     }
 
     async fn finish(self) -> bool {
-        sleep(self.delay).await;
-        // The acceptor owns the cores' handles: without it they end with their last connection.
-        self.acceptor.abort();
+        sleep(self.drain.delay).await;
         self.trigger.begin();
-        let deadline = Instant::now() + self.timeout;
+        let deadline = Instant::now() + self.drain.timeout;
         while !self.cores.iter().all(thread::JoinHandle::is_finished) {
             if Instant::now() >= deadline {
                 return false;
@@ -214,6 +232,6 @@ async fn bind(listener: &'static str, address: SocketAddr) -> Result<Bound, Star
     Ok(Bound { listener: socket, address })
 }
 
-async fn accept(entrances: Entrances, cores: Vec<Handle>, limit: u64) {
-    acceptor::accept(entrances, &cores, limit).await;
+fn threads(config: &Config) -> NonZeroUsize {
+    config.threads.or_else(|| available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
 }

@@ -14,11 +14,13 @@
 //! 8. [`handoff`] tells Airflow who is calling; nothing else makes a request that it may see. Or it
 //!    gives the caller a token, where [`token_exchange`] has read that one is asked for.
 //! 9. [`upstream`] forwards it and cleans the response; [`answer`] streams it back.
-//! 10. [`rejection`] is what a caller gets when a step says no.
+//! 10. [`rejection`] is what a caller gets when a step says no; [`failures`] counts how often a
+//!     client was told that about its credentials.
 //!
 //! Around the path: [`config`] (what is written, and the valid settings made of it), [`app`] (from
-//! settings to bound sockets and back), [`admin`], [`telemetry`], [`shutdown`], [`clock`],
-//! [`secret`], the commands in [`cli`], and, for development only, `dev`.
+//! settings to bound sockets and back), [`generation`] (what of it can be replaced while requests
+//! run) and [`watch`] (when), [`admin`], [`telemetry`], [`shutdown`], [`clock`], [`secret`], the
+//! commands in [`cli`], and, for development only, `dev`.
 
 pub mod admin;
 pub mod answer;
@@ -31,6 +33,8 @@ pub mod credential;
 #[cfg(feature = "dev")]
 pub mod dev;
 pub mod downstream;
+pub mod failures;
+pub mod generation;
 pub mod handoff;
 pub mod identity;
 pub mod jwks;
@@ -46,3 +50,4 @@ pub mod telemetry;
 pub mod token;
 pub mod token_exchange;
 pub mod upstream;
+pub mod watch;

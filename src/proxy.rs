@@ -15,6 +15,8 @@ use crate::caller::{Authenticated, Callers};
 use crate::clock::{self, Timestamp};
 use crate::credential::{self, BearerToken, Credential, Delegates};
 use crate::downstream::head::Turn;
+use crate::failures::Failures;
+use crate::generation::Generation;
 use crate::handoff::{Handoff, UpstreamRequest};
 use crate::policy::{self, Carrier};
 use crate::rejection::{Reason, Rejection};
@@ -45,13 +47,15 @@ pub struct Gate {
     pub token_bytes: usize,
     /// How many requests all cores serve at once.
     pub in_flight: u64,
+    /// Counts credentials that fail.
+    pub failures: Failures,
 }
 
-/// One core's view: the gate, its own connections to Airflow, its own counters.
+/// One core's view of one generation: what decides, its own connections to Airflow, its own counters.
 #[derive(Debug)]
 pub struct Core {
-    /// What decides.
-    pub gate: Arc<Gate>,
+    /// What is in force for its requests.
+    pub generation: Arc<Generation>,
     /// Where exchanges end.
     pub recorder: Rc<Recorder>,
     upstream: Upstream,
@@ -61,8 +65,17 @@ pub struct Core {
 impl Core {
     /// A core with its own connections and counters.
     #[must_use]
-    pub fn new(number: usize, gate: Arc<Gate>, upstream: Upstream, recorder: Rc<Recorder>) -> Self {
-        Self { gate, recorder, upstream, ids: RequestIds::new(number) }
+    pub fn new(
+        number: usize,
+        generation: Arc<Generation>,
+        upstream: Upstream,
+        recorder: Rc<Recorder>,
+    ) -> Self {
+        Self { generation, recorder, upstream, ids: RequestIds::new(number) }
+    }
+
+    fn gate(&self) -> &Gate {
+        &self.generation.gate
     }
 }
 
@@ -74,14 +87,34 @@ pub async fn serve(
     request: Request<Incoming>,
 ) -> Response<Answer> {
     let mut exchange = core.begin(peer, turn, &request);
-    let mut response = match walk(core, peer, &mut exchange, request).await {
-        Ok(response) => response,
+    match walk(core, peer, &mut exchange, request).await {
+        Ok(response) => end(response, exchange),
         Err(rejection) => {
-            exchange.refused(&rejection);
-            let id = exchange.request_id().to_str().unwrap_or_default();
-            rejection.answer(id, core.gate.delegates.challenges()).map(Answer::own)
+            let many = core.gate().failures.too_many(exchange.client(), &rejection);
+            refuse(core, &many.unwrap_or(rejection), exchange)
         }
-    };
+    }
+}
+
+/// Refuses a request that came by a connection too many.
+pub fn turn_away(
+    core: &Core,
+    peer: &Peer,
+    turn: Turn,
+    request: &Request<Incoming>,
+) -> Response<Answer> {
+    let rejection = Rejection::found_that(Reason::Overloaded, "too many connections");
+    refuse(core, &rejection, core.begin(peer, turn, request))
+}
+
+fn refuse(core: &Core, rejection: &Rejection, mut exchange: Exchange) -> Response<Answer> {
+    exchange.refused(rejection);
+    let id = exchange.request_id().to_str().unwrap_or_default();
+    let answer = rejection.answer(id, core.gate().delegates.challenges());
+    end(answer.map(Answer::own), exchange)
+}
+
+fn end(mut response: Response<Answer>, exchange: Exchange) -> Response<Answer> {
     response.headers_mut().insert(X_REQUEST_ID, exchange.request_id().clone());
     Answer::ending(response, exchange)
 }
@@ -92,7 +125,7 @@ async fn walk(
     exchange: &mut Exchange,
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Rejection> {
-    let gate = &*core.gate;
+    let gate = core.gate();
     let now = clock::now();
     core.admit()?;
     let request = gate.sanitizer.sanitize(request, peer, exchange.request_id())?;
@@ -126,7 +159,7 @@ impl Core {
         exchange: &mut Exchange,
         now: Timestamp,
     ) -> Result<UpstreamRequest, Rejection> {
-        let gate = &*self.gate;
+        let gate = self.gate();
         let headers = &request.head().headers;
         let carrier = match gate.credential(headers)? {
             Some(Credential::Bearer(token)) => {
@@ -149,7 +182,7 @@ impl Core {
         exchange: &mut Exchange,
         now: Timestamp,
     ) -> Result<UpstreamRequest, Rejection> {
-        let gate = &*self.gate;
+        let gate = self.gate();
         let begun = Instant::now();
         let caller = gate.callers.recognise(token, now).await;
         exchange.verified(begun);
@@ -170,6 +203,9 @@ impl Core {
         let answer = match self.issue(request, route, exchange, now).await {
             Ok(answer) => answer,
             Err(refusal) => {
+                let failures = &self.gate().failures;
+                let many = failures.too_many(exchange.client(), refusal.rejection());
+                let refusal = many.map_or(refusal, Refusal::from);
                 exchange.refused(refusal.rejection());
                 refusal.answer(exchange.request_id().to_str().unwrap_or_default())
             }
@@ -184,7 +220,7 @@ impl Core {
         exchange: &mut Exchange,
         now: Timestamp,
     ) -> Result<Response<Bytes>, Refusal> {
-        let gate = &*self.gate;
+        let gate = self.gate();
         let form = token_exchange::receive(request, &gate.terms, gate.token_bytes).await?;
         exchange.received(form.len() as u64);
         let asked = Asked::read(&form, &gate.terms, gate.token_bytes)?;
@@ -260,7 +296,7 @@ impl Gate {
 
 impl Core {
     fn begin(&self, peer: &Peer, turn: Turn, request: &Request<Incoming>) -> Exchange {
-        let provenance = self.gate.sanitizer.provenance(request.headers(), peer);
+        let provenance = self.gate().sanitizer.provenance(request.headers(), peer);
         let id = provenance.request_id.unwrap_or_else(|| self.ids.next());
         let client: IpAddr = provenance.client;
         let (method, uri) = (request.method().clone(), request.uri().clone());
@@ -269,7 +305,7 @@ impl Core {
 
     /// Sheds load rather than queue it. The request itself is already counted.
     fn admit(&self) -> Result<(), Rejection> {
-        if self.recorder.metrics.in_flight() > self.gate.in_flight {
+        if self.recorder.metrics.in_flight() > self.gate().in_flight {
             return Err(Reason::Overloaded.into());
         }
         Ok(())

@@ -5,6 +5,7 @@
 //! log also gets what was found.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -49,6 +50,7 @@ pub enum Reason {
     MethodRefused,
     RequestTimeout,
     BodyTooLarge,
+    TooManyFailures,
     HeadersTooLarge,
     UpstreamUnavailable,
     UpstreamInvalid,
@@ -60,7 +62,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of its discriminant.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::RequestMalformed,
         Self::PathAmbiguous,
         Self::CredentialAmbiguous,
@@ -94,6 +96,7 @@ impl Reason {
         Self::MethodRefused,
         Self::RequestTimeout,
         Self::BodyTooLarge,
+        Self::TooManyFailures,
         Self::HeadersTooLarge,
         Self::UpstreamUnavailable,
         Self::UpstreamInvalid,
@@ -165,6 +168,7 @@ impl Reason {
             Self::MethodRefused => (StatusCode::METHOD_NOT_ALLOWED, "method_refused", "This method is not served here: the Allow header says which are."),
             Self::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The request body stopped on its way."),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The request body is larger than allowed here."),
+            Self::TooManyFailures => (StatusCode::TOO_MANY_REQUESTS, "too_many_failures", "Too many tokens that are not accepted came from this address: wait, then send one that is."),
             Self::HeadersTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", "The request head is larger than allowed here: remove cookies or use a smaller token."),
             Self::UpstreamUnavailable => (GATEWAY, "upstream_unavailable", "Airflow cannot be reached: it may be starting or down."),
             Self::UpstreamInvalid => (GATEWAY, "upstream_invalid", "Airflow gave an answer that is not valid HTTP, or ended it early."),
@@ -182,6 +186,8 @@ pub struct Rejection {
     reason: Reason,
     found: Option<Cow<'static, str>>,
     allow: &'static str,
+    /// When to come again, where that is known better than [`PATIENCE`] says.
+    patience: Option<Duration>,
 }
 
 /// What a token endpoint calls a refusal (RFC 6749, section 5.2; RFC 8693, section 2.2.2).
@@ -229,13 +235,21 @@ impl Rejection {
     /// Adds what was found, for the log.
     #[must_use]
     pub fn found_that(reason: Reason, found: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason, found: Some(found.into()), allow: METHODS }
+        Self { found: Some(found.into()), ..Self::from(reason) }
     }
 
     /// A path that is there for other methods: `allow` lists them.
     #[must_use]
     pub const fn method_refused(allow: &'static str) -> Self {
-        Self { reason: Reason::MethodRefused, found: None, allow }
+        Self { reason: Reason::MethodRefused, found: None, allow, patience: None }
+    }
+
+    /// Too many credentials that fail, `found` the last: others are told what is wrong with theirs
+    /// after that time.
+    #[must_use]
+    pub fn too_many_failures(patience: Duration, found: String) -> Self {
+        let rejection = Self::found_that(Reason::TooManyFailures, found);
+        Self { patience: Some(patience), ..rejection }
     }
 
     /// The answer: a problem document with its challenge, and where a credential is asked for also
@@ -299,9 +313,13 @@ impl Rejection {
     }
 
     fn ask_for_patience(&self, headers: &mut HeaderMap) {
-        if matches!(self.reason, Reason::KeysUnavailable | Reason::Overloaded) {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
-        }
+        let patience = match self.reason {
+            Reason::KeysUnavailable | Reason::Overloaded => PATIENCE,
+            Reason::TooManyFailures => self.patience.unwrap_or(PATIENCE),
+            _ => return,
+        };
+        // Whole seconds, and never before the time.
+        headers.insert(RETRY_AFTER, HeaderValue::from(patience.as_secs() + 1));
     }
 
     /// RFC 6750, section 3: no error code when no credential came; `insufficient_scope` where the
@@ -322,7 +340,7 @@ impl Rejection {
 
 impl From<Reason> for Rejection {
     fn from(reason: Reason) -> Self {
-        Self { reason, found: None, allow: METHODS }
+        Self { reason, found: None, allow: METHODS, patience: None }
     }
 }
 
@@ -345,7 +363,7 @@ fn json_answer(status: StatusCode, content_type: &'static str, body: &Value) -> 
 
 const BARE_CHALLENGE: &str = "Bearer realm=\"airflow\"";
 /// Soon enough for a script, late enough not to add to a flood.
-const RETRY_AFTER_SECONDS: &str = "5";
+const PATIENCE: Duration = Duration::from_secs(4);
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 #[cfg(test)]

@@ -149,7 +149,8 @@ impl From<Rejection> for Refusal {
             Reason::KeysUnavailable
             | Reason::UpstreamUnavailable
             | Reason::UpstreamInvalid
-            | Reason::UpstreamTimeout => OAuthError::TemporarilyUnavailable,
+            | Reason::UpstreamTimeout
+            | Reason::TooManyFailures => OAuthError::TemporarilyUnavailable,
             Reason::HandoffFailed => OAuthError::ServerError,
             _ => OAuthError::InvalidRequest,
         };

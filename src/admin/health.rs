@@ -3,18 +3,19 @@
 //! UI and workers down with it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 
 use serde_json::{Map, Value, json};
 
 use crate::jwks::{Freshness, KeyStore, Provenance, by_issuer};
 
-/// What readiness is made of.
+/// Whether requests should be sent here.
 #[derive(Debug)]
 pub struct Health {
     stage: Stage,
-    keys: Vec<Arc<KeyStore>>,
-    needs_keys: bool,
+    /// The first attempt to get keys has ended for every issuer of some configuration: another
+    /// configuration must not make us unready.
+    attempted: AtomicBool,
 }
 
 /// How far the life of the program is; shared with whoever runs it.
@@ -46,20 +47,21 @@ impl Stage {
 }
 
 impl Health {
-    /// Readiness of these key stores; with `needs_keys`, each must have keys.
+    /// Readiness in this stage.
     #[must_use]
-    pub const fn new(stage: Stage, keys: Vec<Arc<KeyStore>>, needs_keys: bool) -> Self {
-        Self { stage, keys, needs_keys }
+    pub const fn new(stage: Stage) -> Self {
+        Self { stage, attempted: AtomicBool::new(false) }
     }
 
-    /// Whether we are ready, and why or why not: per issuer whether its keys are `fresh`, `stale`
-    /// or `none`, their source, age, and the time that they serve on without a fetch, in seconds. An
-    /// issuer with several key sets shows the worst.
+    /// Whether we are ready with these key stores, and why or why not: per issuer whether its keys
+    /// are `fresh`, `stale` or `none`, their source, age, and the time that they serve on without a
+    /// fetch, in seconds. An issuer with several key sets shows the worst. With `needs_keys` each
+    /// must have keys.
     #[must_use]
-    pub fn report(&self) -> (bool, Value) {
+    pub fn report(&self, keys: &[Arc<KeyStore>], needs_keys: bool) -> (bool, Value) {
         let mut issuers = Map::new();
         let (mut attempted, mut usable) = (true, true);
-        for (issuer, status) in by_issuer(&self.keys) {
+        for (issuer, status) in by_issuer(keys) {
             attempted &= status.attempted;
             usable &= status.freshness != Freshness::None;
             let entry = json!({
@@ -70,8 +72,9 @@ impl Health {
             });
             issuers.insert(issuer.to_string(), entry);
         }
+        let attempted = self.attempted.fetch_or(attempted, Relaxed) || attempted;
         let stage = self.stage.name();
-        let ready = stage == "serving" && attempted && (usable || !self.needs_keys);
+        let ready = stage == "serving" && attempted && (usable || !needs_keys);
         (ready, json!({ "ready": ready, "stage": stage, "issuers": issuers }))
     }
 }

@@ -20,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 use tracing::debug;
 
+use crate::generation::Generations;
 use crate::telemetry::metrics::Metrics;
 use health::Health;
 
@@ -30,8 +31,8 @@ pub struct Admin {
     pub health: Health,
     /// The counters.
     pub metrics: Metrics,
-    /// The key set that others verify us by (RFC 7517).
-    pub published: Bytes,
+    /// The configuration in force.
+    pub generations: Generations,
 }
 
 /// Serves the admin endpoints until the future is dropped. Above [`MOST_CONNECTIONS`] the oldest
@@ -79,15 +80,19 @@ impl Admin {
             answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return answer;
         }
+        let generation = self.generations.current();
         match path {
             "/livez" => json_answer(StatusCode::OK, &json!({ "status": "live" })),
             "/readyz" => {
-                let (ready, report) = self.health.report();
+                let needs_keys = generation.ready_needs_keys;
+                let (ready, report) = self.health.report(&generation.keys, needs_keys);
                 let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
                 json_answer(status, &report)
             }
-            "/metrics" => answer(StatusCode::OK, OPEN_METRICS, self.metrics.encode()),
-            "/jwks.json" => answer(StatusCode::OK, JWK_SET, self.published.clone()),
+            "/metrics" => {
+                answer(StatusCode::OK, OPEN_METRICS, self.metrics.encode(generation.shown()))
+            }
+            "/jwks.json" => answer(StatusCode::OK, JWK_SET, generation.published.clone()),
             _ => json_answer(
                 StatusCode::NOT_FOUND,
                 &json!({

@@ -1,4 +1,4 @@
-//! `airside serve`: runs the proxy until a signal.
+//! `airside serve`: runs the proxy until a signal, and follows its configuration meanwhile.
 
 use std::io::{Write, stderr};
 use std::process::ExitCode;
@@ -8,14 +8,16 @@ use tracing::error;
 
 use super::exit;
 use crate::app::App;
-use crate::config::{self, Config, Environment, Overrides};
-use crate::shutdown::Signals;
+use crate::app::reload::Follower;
+use crate::config::{self, Config, Environment, Overrides, Reading};
+use crate::shutdown::{Hangups, Signals};
 use crate::telemetry::logging::Logging;
 
 /// Runs the command.
 #[must_use]
 pub fn run(overrides: &Overrides, environment: &Environment) -> ExitCode {
-    let config = match config::load(overrides, environment) {
+    let Reading { files, config } = config::read(overrides, environment, &[]);
+    let config = match config {
         Ok(config) => config,
         Err(problems) => {
             let _ = writeln!(stderr(), "airside: {problems}");
@@ -23,7 +25,8 @@ pub fn run(overrides: &Overrides, environment: &Environment) -> ExitCode {
         }
     };
     let logging = Logging::start(config.log_format, config.log_level);
-    match serve(config, &logging) {
+    let follower = Follower::new(overrides, environment, &config, files);
+    match serve(config, follower, &logging) {
         Ok(code) => code,
         Err(error) => {
             error!(%error, "airside cannot run");
@@ -33,12 +36,20 @@ pub fn run(overrides: &Overrides, environment: &Environment) -> ExitCode {
     }
 }
 
-fn serve(config: Config, logging: &Logging) -> Result<ExitCode, Box<dyn std::error::Error>> {
+fn serve(
+    config: Config,
+    follower: Follower,
+    logging: &Logging,
+) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let control = Builder::new_current_thread().enable_all().thread_name("airside").build()?;
     let ended = control.block_on(async {
         let mut signals = Signals::take_over()?;
-        let app = App::start(config, logging).await?;
-        signals.next().await;
+        let mut hangups = Hangups::take_over()?;
+        let mut app = App::start(config, logging).await?;
+        tokio::select! {
+            () = signals.next() => {}
+            never = follower.run(&mut app, logging, &mut hangups) => match never {},
+        }
         let finished = app.drain(&mut signals).await;
         Ok(if finished { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) })
     });

@@ -164,7 +164,8 @@ fn expand_text(text: &str, environment: &Environment) -> (String, Vec<String>) {
 }
 
 impl Overrides {
-    fn file(&self, environment: &Environment) -> Option<PathBuf> {
+    /// The configuration file.
+    pub(super) fn file(&self, environment: &Environment) -> Option<PathBuf> {
         self.config.clone().or_else(|| environment.get("AIRSIDE_CONFIG").map(PathBuf::from))
     }
 

@@ -29,12 +29,11 @@ static SCHEMA: LazyLock<Json> = LazyLock::new(|| {
 
 /// Keys and values of the configuration's design that this version does not have: refused by name
 /// rather than as unknown. Without values: the whole key.
-const LATER: [(&str, &[&str]); 5] = [
+const LATER: [(&str, &[&str]); 4] = [
     ("forward_auth", &[]),
     ("telemetry", &[]),
     ("admin.status", &["open"]),
     ("access.ui", &["login"]),
-    ("limits.failing_per_client", &[]),
 ];
 
 const NOT_YET: &str = "this belongs to a later version of airside; remove it";

@@ -9,21 +9,47 @@ pub mod tree;
 pub mod used;
 pub mod written;
 
+use std::path::PathBuf;
+
 pub use layers::{Environment, Overrides};
 pub use problem::{Findings, Problem, Problems};
-pub use used::Config;
+use tree::Tree;
+pub use used::{Config, KeySource};
+
+use crate::watch::Sights;
+
+/// What was read, and what was made of it.
+#[derive(Debug)]
+pub struct Reading {
+    /// The file, and those that it names, as they were before they were read.
+    pub files: Sights,
+    /// The settings.
+    pub config: Result<Config, Problems>,
+}
 
 /// Reads the configuration from `overrides` (the command line), the environment and the file that
-/// they name, and makes valid settings of it.
-pub fn load(overrides: &Overrides, environment: &Environment) -> Result<Config, Problems> {
-    let layered = layers::read(overrides, environment)?;
-    from_tree(&layered)
+/// they name, and makes valid settings of it. The keys of `former` sources live on where issuer,
+/// address and schedule are the same.
+#[must_use]
+pub fn read(overrides: &Overrides, environment: &Environment, former: &[KeySource]) -> Reading {
+    let files = Sights::take(overrides.file(environment));
+    match layers::read(overrides, environment) {
+        Ok(tree) => {
+            let files = files.and(Sights::take(tree.files().map(PathBuf::from)));
+            Reading { files, config: build(&tree, former) }
+        }
+        Err(problems) => Reading { files, config: Err(problems) },
+    }
 }
 
 /// Makes valid settings of a tree.
-pub fn from_tree(tree: &tree::Tree) -> Result<Config, Problems> {
+pub fn from_tree(tree: &Tree) -> Result<Config, Problems> {
+    build(tree, &[])
+}
+
+fn build(tree: &Tree, former: &[KeySource]) -> Result<Config, Problems> {
     let mut findings = Findings::about(tree);
     let written = lint::read(tree, &mut findings);
-    let config = written.and_then(|written| used::build(&written, &mut findings));
+    let config = written.and_then(|written| used::build(&written, former, &mut findings));
     findings.conclude(config)
 }

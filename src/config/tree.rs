@@ -110,6 +110,11 @@ impl Tree {
         }
     }
 
+    /// The files that it names: every key that ends in `file` says where one is.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        self.root.files().into_iter()
+    }
+
     /// Sets the value at a path of keys, making mappings on the way.
     pub fn set(&mut self, path: &[&str], node: Node) {
         let origin = node.origin.clone();
@@ -141,6 +146,19 @@ impl Node {
             return None;
         };
         entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
+    }
+
+    fn files(&self) -> Vec<&str> {
+        let named = |entry: &'_ Entry| entry.key.ends_with("file");
+        match &self.value {
+            Value::Map(entries) => {
+                let here = entries.iter().filter(|entry| named(entry));
+                let here = here.filter_map(|entry| entry.node.text());
+                here.chain(entries.iter().flat_map(|entry| entry.node.files())).collect()
+            }
+            Value::List(items) => items.iter().flat_map(Self::files).collect(),
+            _ => Vec::new(),
+        }
     }
 
     /// The text, when this is one.

@@ -13,10 +13,9 @@ mod tls;
 mod upstream;
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::available_parallelism;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,6 +26,7 @@ use super::written::{self, Written};
 use crate::caller::Callers;
 use crate::credential::Delegates;
 use crate::downstream::connection;
+use crate::failures::Failures;
 use crate::identity::Directory;
 use crate::jwks::KeyStore;
 use crate::jwks::disk::{CacheDir, CacheFile};
@@ -68,8 +68,8 @@ pub struct Config {
     pub revocation_watch: Option<Watch>,
     /// How long the end may take.
     pub drain: Drain,
-    /// How many cores serve requests.
-    pub threads: NonZeroUsize,
+    /// How many cores serve requests; `None`: one for each processor.
+    pub threads: Option<NonZeroUsize>,
     /// How log lines look.
     pub log_format: Format,
     /// From which level on is logged.
@@ -79,7 +79,7 @@ pub struct Config {
 }
 
 /// A key store and how it is filled.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct KeySource {
     /// What the cores read.
     pub store: Arc<KeyStore>,
@@ -101,13 +101,19 @@ pub struct Drain {
 }
 
 /// Makes settings of what is written, and adds what is wrong with it to `findings`.
-pub(super) fn build(written: &Written, findings: &mut Findings<'_>) -> Option<Config> {
-    Builder { findings, written, cache_dir: None }.config()
+/// The keys of `former` sources live on where issuer, address and schedule are the same.
+pub(super) fn build(
+    written: &Written,
+    former: &[KeySource],
+    findings: &mut Findings<'_>,
+) -> Option<Config> {
+    Builder { findings, written, former, cache_dir: None }.config()
 }
 
 struct Builder<'f, 't, 'w> {
     findings: &'f mut Findings<'t>,
     written: &'w Written,
+    former: &'w [KeySource],
     cache_dir: Option<CacheDir>,
 }
 
@@ -143,7 +149,6 @@ impl Builder<'_, '_, '_> {
         let verifier = self.verifier(issuers, leeway);
         let (revocations, revocation_watch) = revocations?;
         let (handoff, published) = handoff?;
-        let threads = self.threads();
         let limits = &written.limits;
         Some(Config {
             listen: listen?,
@@ -166,6 +171,7 @@ impl Builder<'_, '_, '_> {
                 terms: terms?,
                 token_bytes: limits.token_bytes as usize,
                 in_flight: u64::from(limits.in_flight),
+                failures: Failures::new(limits.failing_per_client.and_then(NonZeroU32::new)),
             },
             welcome: welcome?,
             limits: connection::Limits {
@@ -182,7 +188,7 @@ impl Builder<'_, '_, '_> {
             revocations,
             revocation_watch,
             drain: Drain { delay: written.drain.delay.0, timeout: written.drain.timeout.0 },
-            threads,
+            threads: written.threads.and_then(|count| NonZeroUsize::new(count.into())),
             log_format: match written.log.format {
                 written::LogFormat::Text => Format::Text,
                 written::LogFormat::Json => Format::Json,
@@ -295,11 +301,6 @@ impl Builder<'_, '_, '_> {
                 None
             }
         }
-    }
-
-    fn threads(&self) -> NonZeroUsize {
-        let written = self.written.threads.and_then(|count| NonZeroUsize::new(count.into()));
-        written.or_else(|| available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
     }
 }
 

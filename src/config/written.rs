@@ -175,6 +175,9 @@ pub struct Limits {
     pub header_timeout: Lapse,
     /// Between two requests of a connection.
     pub idle_timeout: Lapse,
+    /// Credentials that fail, by client address and minute; by default all are told what is wrong.
+    #[schemars(range(min = 1))]
+    pub failing_per_client: Option<u32>,
 }
 
 /// Proxies in front of airside.
@@ -273,6 +276,7 @@ impl Default for Limits {
             in_flight: 10_000,
             header_timeout: Lapse::seconds(10),
             idle_timeout: Lapse::seconds(75),
+            failing_per_client: None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Accepts connections and hands each to the core that has the fewest: fair with few long
 //! connections too, which `SO_REUSEPORT` is not, and the one place for the connection limit.
 
-use std::future::pending;
+use std::future::{pending, ready};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,6 +11,8 @@ use tokio::time::sleep;
 use tracing::warn;
 
 use super::core::{Arrived, Handle};
+use crate::generation::Generations;
+use crate::shutdown::Drain;
 
 /// Which of our sockets a connection came in by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,30 +48,67 @@ impl Entrances {
     }
 }
 
-/// Accepts until the future is dropped; above `limit` open connections new ones are closed.
-pub async fn accept(entrances: Entrances, cores: &[Handle], limit: u64) {
+/// Accepts until the drain begins, and then who has connected before. Above `limits.connections` open
+/// ones some more are taken to be told so, the rest is closed.
+pub async fn accept(
+    entrances: Entrances,
+    cores: Vec<Handle>,
+    generations: Generations,
+    mut drain: Drain,
+) {
     loop {
-        let (accepted, entrance) = entrances.next().await;
-        let (socket, address) = match accepted {
-            Ok(accepted) => accepted,
+        let (accepted, entrance) = tokio::select! {
+            next = entrances.next() => next,
+            () = drain.begun() => break,
+        };
+        match accepted {
+            Ok((socket, address)) => {
+                hand_over(socket, address, entrance, &cores, generations.current().connections);
+            }
             Err(error) => {
                 // Out of descriptors or memory: serving what there is makes room again.
                 warn!(%error, "a connection could not be accepted");
                 sleep(PAUSE).await;
-                continue;
             }
-        };
-        let open: u64 = cores.iter().map(Handle::connections).sum();
-        let Some(core) = cores.iter().min_by_key(|core| core.connections()) else {
-            return;
-        };
-        if open >= limit {
-            core.metrics().connection_shed();
-        } else if let Ok(socket) = socket.into_std() {
-            core.take(Arrived { socket, address: address.ip(), entrance });
         }
+    }
+    for _ in 0..BACKLOG {
+        let waiting = tokio::select! {
+            biased;
+            next = entrances.next() => Some(next),
+            () = ready(()) => None,
+        };
+        let Some((Ok((socket, address)), entrance)) = waiting else { return };
+        hand_over(socket, address, entrance, &cores, generations.current().connections);
     }
 }
 
+fn hand_over(
+    socket: TcpStream,
+    address: SocketAddr,
+    entrance: Entrance,
+    cores: &[Handle],
+    limit: u64,
+) {
+    let open: u64 = cores.iter().map(Handle::connections).sum();
+    let Some(core) = cores.iter().min_by_key(|core| core.connections()) else {
+        return;
+    };
+    let surplus = open >= limit;
+    if surplus {
+        core.metrics().connection_shed();
+    }
+    if open >= limit.saturating_add(MOST_SURPLUS) {
+        return;
+    }
+    if let Ok(socket) = socket.into_std() {
+        core.take(Arrived { socket, address: address.ip(), entrance, surplus });
+    }
+}
+
+/// What the operating system keeps for us at the most, as tokio asks it to.
+const BACKLOG: usize = 1024;
+/// So many beyond the limit learn that there are too many, instead of a connection that ends.
+const MOST_SURPLUS: u64 = 128;
 /// Long enough not to spin, short enough not to be noticed.
 const PAUSE: Duration = Duration::from_millis(50);

@@ -1,33 +1,36 @@
 //! One client connection, until it ends or the drain begins: what it speaks, and HTTP/1.1 with
 //! keep-alive. HTTP/2 is in [`super::http2`].
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::CONNECTION;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 use tracing::debug;
 
+use super::acceptor::Entrance;
 use super::ahead::{Ahead, Patience, Protocol};
-use super::core::Arrived;
-use super::head::{Ending, HeadTimer, Phase};
+use super::core::{Arrived, Current};
+use super::head::{Ending, HeadTimer, Phase, Turn};
 use super::line::Line;
 use super::proxy_protocol::Origin;
 use super::tls::Tls;
 use super::{http2, proxy_protocol};
+use crate::answer::Answer;
 use crate::proxy::{self, Core};
 use crate::sanitize::Peer;
 use crate::shutdown::Drain;
@@ -53,11 +56,26 @@ pub(super) const MOST_REQUESTS: u32 = 100_000;
 /// hyper panics below it.
 const LEAST_BUFFER: usize = 8192;
 
+/// What a request or its way may still take to arrive when the end begins.
+const GRACE: Duration = Duration::from_millis(200);
+/// Whoever comes by a connection too many and has a request sends it at once.
+const SURPLUS_PATIENCE: Duration = Duration::from_secs(2);
+
+impl Limits {
+    /// A connection too many is not to stay.
+    fn of_surplus(self) -> Self {
+        let soon = |span: Duration| span.min(SURPLUS_PATIENCE);
+        let (header_timeout, idle_timeout) = (soon(self.header_timeout), soon(self.idle_timeout));
+        Self { header_timeout, idle_timeout, ..self }
+    }
+}
+
 /// A client at one of our sockets, and what serves it.
 #[derive(Debug)]
 pub(super) struct Visit {
-    pub(super) core: Rc<Core>,
-    pub(super) peer: Peer,
+    pub(super) current: Rc<Current>,
+    client: Client,
+    surplus: bool,
     pub(super) limits: Limits,
     pub(super) line: Line,
     pub(super) drain: Drain,
@@ -69,34 +87,31 @@ pub struct Welcome {
     /// Whether trusted peers say first for whom they come.
     pub proxy_protocol: bool,
     /// TLS, unless they are plain.
-    pub tls: Option<Arc<Tls>>,
+    pub tls: Option<Tls>,
 }
 
-/// Serves the connection to its end.
-pub async fn serve(
-    core: Rc<Core>,
-    arrived: Arrived,
-    welcome: Welcome,
-    limits: Limits,
-    line: Line,
-    drain: Drain,
-) {
-    let Arrived { socket, address, entrance } = arrived;
+/// Serves the connection to its end. It begins and has limits by what is in force when it comes;
+/// each request is served by what is in force when that comes.
+pub async fn serve(current: Rc<Current>, arrived: Arrived, line: Line, drain: Drain) {
+    let Arrived { socket, address, entrance, surplus } = arrived;
     let Ok(stream) = TcpStream::from_std(socket) else { return };
     // Answers leave at once; without it small ones may wait 40 ms for an ACK.
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let peer = Peer::new(address, entrance, core.gate.sanitizer.trusted());
-    let recorder = Rc::clone(&core.recorder);
-    let visit = Visit { core, peer, limits, line, drain };
-    let mut drain = visit.drain.clone();
+    let core = current.core();
+    let (recorder, limits) = (Rc::clone(&core.recorder), core.generation.limits);
+    let limits = if surplus { limits.of_surplus() } else { limits };
+    let client = Client::at(address, entrance);
+    let visit = Visit { current, client, surplus, limits, line, drain };
+    let drain = visit.drain.clone();
     let opened = tokio::select! {
         biased;
-        opened = visit.open(stream, &welcome) => opened,
-        // Who has asked for nothing yet is owed nothing.
-        () = drain.begun() => return,
+        opened = visit.open(stream, &core) => opened,
+        // Who has asked for nothing by then is owed nothing.
+        () = last_call(drain) => return,
     };
+    drop(core);
     // What is not plain HTTP/1.1 is put elsewhere, so that every task is not as large as the largest.
     match opened {
         Ok((visit, Opened::Plain(io), protocol)) => visit.speak(protocol, io).await,
@@ -107,6 +122,12 @@ pub async fn serve(
     }
 }
 
+/// The drain has begun, and what was on its way at that moment has arrived.
+async fn last_call(mut drain: Drain) {
+    drain.begun().await;
+    sleep(GRACE).await;
+}
+
 /// A connection on which requests may come.
 enum Opened {
     Plain(Ahead<TcpStream>),
@@ -114,17 +135,32 @@ enum Opened {
 }
 
 impl Visit {
+    /// Answers a request by what is in force now.
+    pub(super) async fn answer(&self, turn: Turn, request: Request<Incoming>) -> Response<Answer> {
+        let core = self.current.core();
+        let peer = self.client.judged_by(&core);
+        if self.surplus {
+            return proxy::turn_away(&core, &peer, turn, &request);
+        }
+        proxy::serve(&core, &peer, turn, request).await
+    }
+
+    /// Whether the client should connect anew, elsewhere, for its next request.
+    pub(super) fn ends(&self) -> bool {
+        self.surplus || self.drain.is_announced()
+    }
+
     /// Finds out for whom the connection is and what it speaks; otherwise why we end it.
     async fn open(
         mut self,
         mut stream: TcpStream,
-        welcome: &Welcome,
+        core: &Core,
     ) -> Result<(Rc<Self>, Opened, Protocol), Option<Ending>> {
-        let limits = self.limits;
-        if welcome.proxy_protocol && self.peer.is_trusted() {
+        let (welcome, limits) = (&core.generation.welcome, self.limits);
+        if welcome.proxy_protocol && self.client.judged_by(core).is_trusted() {
             let origin = proxy_protocol::read(&mut stream);
             let origin = in_time(limits.header_timeout, origin, Ending::ProxyHeader).await?;
-            self.come_for(origin);
+            self.client.comes_for(origin);
         }
         if let Some(tls) = &welcome.tls {
             // Signing for a stranger is work as judging a token is.
@@ -132,24 +168,12 @@ impl Visit {
             let accepted = Box::pin(tls.accept(stream));
             let secured = in_time(limits.header_timeout, accepted, Ending::Handshake);
             let (stream, protocol) = secured.await?;
-            self.peer = self.peer.over_tls();
+            self.client.over_tls();
             return Ok((Rc::new(self), Opened::Secure(Box::new(stream)), protocol));
         }
         let patience = Patience { first: limits.idle_timeout, rest: limits.header_timeout };
         let (io, protocol) = Ahead::read(stream, patience).await?;
         Ok((Rc::new(self), Opened::Plain(io), protocol))
-    }
-
-    /// The load balancer is trusted to name its client, which says nothing of that client. Of
-    /// whom it does not name, nothing is believed either.
-    fn come_for(&mut self, origin: Origin) {
-        let (address, entrance) = (self.peer.address(), self.peer.entrance());
-        self.peer = match origin {
-            Origin::Client(client) => {
-                Peer::new(client, entrance, self.core.gate.sanitizer.trusted())
-            }
-            Origin::Unnamed => Peer::new(address, entrance, &[]),
-        };
     }
 
     async fn speak<T>(self: Rc<Self>, protocol: Protocol, io: T)
@@ -168,8 +192,55 @@ impl Visit {
             }
         };
         if let Err((ending, error)) = ended {
-            self.core.recorder.connection_failed(&error, ending, self.peer.address());
+            let core = self.current.core();
+            core.recorder.connection_failed(&error, ending, self.client.address);
         }
+    }
+}
+
+/// The other end of a connection, as requests know it: prepared once for all of them under one
+/// configuration, because another may trust others.
+#[derive(Debug)]
+struct Client {
+    address: IpAddr,
+    entrance: Entrance,
+    secure: bool,
+    /// A load balancer that does not say for whom it comes: nothing that it passes on is believed.
+    unnamed: bool,
+    known: RefCell<Option<(u64, Rc<Peer>)>>,
+}
+
+impl Client {
+    const fn at(address: IpAddr, entrance: Entrance) -> Self {
+        let known = RefCell::new(None);
+        Self { address, entrance, secure: false, unnamed: false, known }
+    }
+
+    /// The load balancer is trusted to name its client, which says nothing of that client.
+    fn comes_for(&mut self, origin: Origin) {
+        match origin {
+            Origin::Client(address) => self.address = address,
+            Origin::Unnamed => self.unnamed = true,
+        }
+        self.known.take();
+    }
+
+    fn over_tls(&mut self) {
+        self.secure = true;
+        self.known.take();
+    }
+
+    fn judged_by(&self, core: &Core) -> Rc<Peer> {
+        let generation = &core.generation;
+        let mut known = self.known.borrow_mut();
+        if let Some((_, peer)) = known.as_ref().filter(|(number, _)| *number == generation.number) {
+            return Rc::clone(peer);
+        }
+        let trusted = if self.unnamed { &[] } else { generation.gate.sanitizer.trusted() };
+        let peer = Peer::new(self.address, self.entrance, trusted);
+        let peer = Rc::new(if self.secure { peer.over_tls() } else { peer });
+        *known = Some((generation.number, Rc::clone(&peer)));
+        peer
     }
 }
 
@@ -193,7 +264,7 @@ async fn http1<T>(visit: &Visit, io: T, phase: Phase) -> hyper::Result<()>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Visit { core, peer, limits, line, drain } = visit;
+    let Visit { limits, line, drain, .. } = visit;
     let io = HeadTimer::new(
         TokioIo::new(io),
         phase.clone(),
@@ -205,15 +276,15 @@ where
     let tunnel = Cell::new(None);
     let service = service_fn(|request| {
         let turn = phase.serve();
-        let last = phase.begun() >= MOST_REQUESTS;
+        let many = phase.begun() >= MOST_REQUESTS;
         let others_first = turn.must_wait().then(|| line.turn());
-        let answer = proxy::serve(core, peer, turn, request);
         let tunnel = &tunnel;
         async move {
             if let Some(others_first) = others_first {
                 others_first.await;
             }
-            let mut answer = answer.await;
+            let mut answer = visit.answer(turn, request).await;
+            let last = many || visit.ends();
             if last && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -230,10 +301,10 @@ where
             .serve_connection(io, service)
             .with_upgrades()
     );
-    let mut drain = drain.clone();
     let ended = tokio::select! {
+        biased;
         ended = &mut connection => ended,
-        () = drain.begun() => {
+        () = last_call(drain.clone()) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -1,6 +1,7 @@
 //! One data core: a thread with a runtime of its own, so that a request, its connection to Airflow
 //! and its memory stay on one processor and nothing is locked.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, TcpStream};
 use std::rc::Rc;
@@ -13,30 +14,24 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
 use super::acceptor::Entrance;
-use super::connection::{self, Limits, Welcome};
+use super::connection;
 use super::line::Line;
-use crate::proxy::{Core, Gate};
+use crate::generation::{Generation, Generations};
+use crate::proxy::Core;
 use crate::shutdown::Drain;
 use crate::telemetry::Recorder;
-use crate::telemetry::access::AccessLog;
 use crate::telemetry::metrics::{CoreMetrics, InFlight};
-use crate::upstream::{self, Upstream};
+use crate::upstream::Upstream;
 
 /// What every core is made of.
 #[derive(Clone, Debug)]
 pub struct Blueprint {
-    /// Everything that decides about requests.
-    pub gate: Arc<Gate>,
-    /// Where Airflow is.
-    pub upstream: upstream::Settings,
-    /// How connections begin.
-    pub welcome: Welcome,
-    /// What a connection may take.
-    pub limits: Limits,
+    /// The configuration in force.
+    pub generations: Generations,
     /// What all cores serve together.
     pub in_flight: InFlight,
-    /// The access log, where it is on.
-    pub log: Option<AccessLog>,
+    /// The end.
+    pub drain: Drain,
 }
 
 /// The acceptor's end of a running core. The core ends when this is dropped and its last
@@ -56,6 +51,8 @@ pub struct Arrived {
     pub address: IpAddr,
     /// The one of ours that it came in by.
     pub entrance: Entrance,
+    /// Whether there are too many: its first request is refused, and it ends.
+    pub surplus: bool,
 }
 
 impl Handle {
@@ -81,11 +78,7 @@ impl Handle {
 }
 
 /// Starts a core on a thread called after its `number`.
-pub fn start(
-    number: usize,
-    blueprint: Blueprint,
-    drain: Drain,
-) -> io::Result<(Handle, JoinHandle<()>)> {
+pub fn start(number: usize, blueprint: Blueprint) -> io::Result<(Handle, JoinHandle<()>)> {
     let (sockets, arriving) = unbounded_channel();
     let metrics = Arc::new(CoreMetrics::new(blueprint.in_flight.clone()));
     let handle = Handle { sockets, metrics: Arc::clone(&metrics) };
@@ -99,7 +92,7 @@ pub fn start(
             Err(error) => return drop(report.send(Err(error))),
         };
         drop(report.send(Ok(())));
-        runtime.block_on(serve(number, blueprint, metrics, arriving, drain));
+        runtime.block_on(serve(number, blueprint, metrics, arriving));
     };
     let thread = thread::Builder::new().name(format!("airside-{number}")).spawn(run)?;
     built.recv().map_err(io::Error::other)??;
@@ -111,31 +104,62 @@ async fn serve(
     blueprint: Blueprint,
     metrics: Arc<CoreMetrics>,
     mut arriving: UnboundedReceiver<Arrived>,
-    drain: Drain,
 ) {
-    let recorder = Rc::new(Recorder { metrics: Arc::clone(&metrics), log: blueprint.log });
-    let upstream = Upstream::new(blueprint.upstream);
-    let core = Rc::new(Core::new(number, blueprint.gate, upstream, recorder));
+    let Blueprint { mut generations, drain, .. } = blueprint;
+    let current = Rc::new(Current::new(number, generations.clone(), Arc::clone(&metrics)));
     let line = Line::new();
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             arrived = arriving.recv() => {
                 let Some(arrived) = arrived else { break };
-                let (core, line, drain) = (Rc::clone(&core), line.clone(), drain.clone());
-                let (welcome, limits) = (blueprint.welcome.clone(), blueprint.limits);
+                let (current, line, drain) = (Rc::clone(&current), line.clone(), drain.clone());
                 let open = Open(Arc::clone(&metrics));
                 connections.spawn_local(async move {
                     let _open = open;
-                    connection::serve(core, arrived, welcome, limits, line, drain).await;
+                    connection::serve(current, arrived, line, drain).await;
                 });
             }
+            // A core without requests lets go of what is not in force any more, too.
+            () = generations.another() => drop(current.core()),
             // Ended ones are collected as they end.
             Some(_) = connections.join_next() => {}
         }
     }
     // One that panicked is no reason to leave the others.
     while connections.join_next().await.is_some() {}
+}
+
+/// The core as the configuration in force makes it.
+#[derive(Debug)]
+pub struct Current {
+    number: usize,
+    metrics: Arc<CoreMetrics>,
+    generations: RefCell<Generations>,
+    core: RefCell<Rc<Core>>,
+}
+
+impl Current {
+    fn new(number: usize, generations: Generations, metrics: Arc<CoreMetrics>) -> Self {
+        let core = RefCell::new(core(number, &generations.current(), &metrics));
+        Self { number, metrics, generations: RefCell::new(generations), core }
+    }
+
+    /// For a request or a connection that begins: what is in force now serves it to its end.
+    pub fn core(&self) -> Rc<Core> {
+        if let Some(generation) = self.generations.borrow_mut().replaced() {
+            self.core.replace(core(self.number, &generation, &self.metrics));
+        }
+        Rc::clone(&self.core.borrow())
+    }
+}
+
+/// Requests under way keep the former one, and its connections to Airflow with it.
+fn core(number: usize, generation: &Arc<Generation>, metrics: &Arc<CoreMetrics>) -> Rc<Core> {
+    let log = generation.log.clone();
+    let recorder = Rc::new(Recorder { metrics: Arc::clone(metrics), log });
+    let upstream = Upstream::new(generation.upstream.clone());
+    Rc::new(Core::new(number, Arc::clone(generation), upstream, recorder))
 }
 
 /// Counts a connection as open for as long as it lives, also where its task panics.

@@ -27,7 +27,6 @@ use super::connection::{Limits, MOST_REQUESTS, Visit};
 use super::frames::{Activity, Frames};
 use super::head::{Ending, Phase};
 use crate::answer::Answer;
-use crate::proxy;
 use crate::telemetry::metrics::CoreMetrics;
 
 /// Requests on a connection at once. Clients assume as many until they are told (RFC 9113, section
@@ -48,7 +47,7 @@ pub(super) async fn serve<T>(visit: Rc<Visit>, io: T, phase: Phase) -> hyper::Re
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    let Visit { core, limits, drain, .. } = &*visit;
+    let Visit { current, limits, drain, .. } = &*visit;
     let activity = Rc::new(Activity::begin());
     let socket = Frames::new(
         io,
@@ -59,7 +58,7 @@ where
     );
     let executor = OnThisCore {
         patience: limits.unread_timeout.max(limits.answer_timeout),
-        metrics: Arc::clone(&core.recorder.metrics),
+        metrics: Arc::clone(&current.core().recorder.metrics),
         activity: Rc::clone(&activity),
     };
     let service = service_fn(|request| {
@@ -112,14 +111,14 @@ async fn answer(
 ) -> Result<Response<Answer>, Infallible> {
     activity.moved();
     let turn = phase.serve();
-    if phase.begun() == MOST_REQUESTS {
+    if phase.begun() == MOST_REQUESTS || visit.ends() {
         activity.fill();
     }
     let unanswered = Unanswered(Some(&activity));
     if turn.must_wait() {
         visit.line.turn().await;
     }
-    let response = proxy::serve(&visit.core, &visit.peer, turn, as_http1(request)).await;
+    let response = visit.answer(turn, as_http1(request)).await;
     unanswered.answered();
     Ok(response)
 }

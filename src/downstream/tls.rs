@@ -1,6 +1,5 @@
 //! TLS towards clients: 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN, client certificates where an
-//! authority for them is named. The files are followed: what is put there is shown to the next
-//! connection, and what does not work is not.
+//! authority for them is named.
 
 use std::fmt;
 use std::io;
@@ -8,8 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use aws_lc_rs::digest::{Context, SHA256};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -17,11 +14,9 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::task::spawn_blocking;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tracing::{info, warn};
 
 use super::ahead::Protocol;
 
@@ -58,20 +53,14 @@ pub struct Fault {
     pub expected: &'static str,
 }
 
-/// TLS as it is at the moment.
-#[derive(Debug)]
-pub struct Tls {
-    files: Files,
-    config: ArcSwap<ServerConfig>,
-    seen: Digest,
-}
+/// TLS as the files have it.
+#[derive(Clone, Debug)]
+pub struct Tls(Arc<ServerConfig>);
 
 impl Tls {
     /// Reads the files; everything that is wrong with them otherwise.
-    pub fn load(files: Files) -> Result<Self, Vec<Fault>> {
-        let read = Read::of(&files);
-        let (seen, config) = (read.digest(), read.config(&files)?);
-        Ok(Self { files, config: ArcSwap::from_pointee(config), seen })
+    pub fn load(files: &Files) -> Result<Self, Vec<Fault>> {
+        Read::of(files).config(files).map(|config| Self(Arc::new(config)))
     }
 
     /// Shakes hands; gives what the client speaks from there on.
@@ -80,52 +69,12 @@ impl Tls {
             refuse_plainly(stream).await;
             return Err(io::Error::new(io::ErrorKind::InvalidData, "no TLS"));
         }
-        let stream = TlsAcceptor::from(self.config.load_full()).accept(stream).await?;
+        let stream = TlsAcceptor::from(Arc::clone(&self.0)).accept(stream).await?;
         let protocol = match stream.get_ref().1.alpn_protocol() {
             Some(H2) => Protocol::Http2,
             _ => Protocol::Http1,
         };
         Ok((stream, protocol))
-    }
-
-    /// Looks at the files again and again; never ends.
-    pub async fn follow(self: Arc<Self>) {
-        let mut seen = self.seen;
-        loop {
-            sleep(EVERY).await;
-            let read = self.read().await;
-            if read.digest() == seen {
-                continue;
-            }
-            // A certificate and its key are two files: both may be on their way.
-            sleep(REST).await;
-            let again = self.read().await;
-            if again.digest() == read.digest() {
-                seen = again.digest();
-                self.take(&again);
-            }
-        }
-    }
-
-    fn take(&self, read: &Read) {
-        let file = self.files.certificate.display();
-        match read.config(&self.files) {
-            Ok(config) => {
-                self.config.store(Arc::new(config));
-                info!(%file, "TLS certificate read");
-            }
-            Err(faults) => {
-                for fault in faults {
-                    warn!(%fault, "the new TLS files do not work; the last ones stay");
-                }
-            }
-        }
-    }
-
-    async fn read(&self) -> Read {
-        let files = self.files.clone();
-        let read = spawn_blocking(move || Read::of(&files)).await;
-        read.unwrap_or_else(|error| Read::failed(&error.to_string()))
     }
 }
 
@@ -135,7 +84,6 @@ impl fmt::Display for Fault {
     }
 }
 
-type Digest = [u8; 32];
 type Content = Result<Vec<u8>, String>;
 
 /// What the files hold.
@@ -152,21 +100,6 @@ impl Read {
             key: content(&files.key),
             client_authority: files.client_authority.as_deref().map(content),
         }
-    }
-
-    fn failed(error: &str) -> Self {
-        let failed = || Err(error.to_owned());
-        Self { certificate: failed(), key: failed(), client_authority: Some(failed()) }
-    }
-
-    fn digest(&self) -> Digest {
-        let mut context = Context::new(&SHA256);
-        for content in [Some(&self.certificate), Some(&self.key), self.client_authority.as_ref()] {
-            let bytes = content.and_then(|content| content.as_deref().ok()).unwrap_or_default();
-            context.update(&bytes.len().to_be_bytes());
-            context.update(bytes);
-        }
-        context.finish().as_ref().try_into().unwrap_or_default()
     }
 
     fn config(&self, files: &Files) -> Result<ServerConfig, Vec<Fault>> {
@@ -283,7 +216,3 @@ const PLAIN_REFUSAL: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/pl
     Cache-Control: no-store\r\nContent-Length: 24\r\nConnection: close\r\n\r\n\
     this port takes TLS only";
 const LINGER: Duration = Duration::from_secs(1);
-/// A change is in force within five seconds, however busy the machine.
-const EVERY: Duration = Duration::from_secs(2);
-/// Longer than two writes take, and short enough not to count.
-const REST: Duration = Duration::from_millis(300);

@@ -51,7 +51,7 @@ impl CacheDir {
 }
 
 /// Where one key set is kept.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheFile {
     path: PathBuf,
     issuer: Box<str>,

@@ -169,6 +169,9 @@ impl KeySet {
         if entries.len() > MAX_KEYS {
             return Err(DocumentError::TooMany(entries.len()));
         }
+        if entries.is_empty() {
+            return Err(DocumentError::Empty);
+        }
         let mut set = Self { keys: Vec::new(), skipped: Vec::new() };
         for (index, entry) in entries.iter().enumerate() {
             match usable(entry) {
@@ -234,6 +237,8 @@ pub enum DocumentError {
     NoKeys,
     /// More entries than any provider publishes.
     TooMany(usize),
+    /// It has no entry.
+    Empty,
     /// No entry can be used, and why.
     NoneUsable(String),
 }
@@ -244,7 +249,7 @@ impl fmt::Display for DocumentError {
             Self::NotJson => f.write_str("the document is not JSON"),
             Self::NoKeys => f.write_str("the document has no `keys` array: it is not a JWK Set"),
             Self::TooMany(found) => write!(f, "{found} entries, at most {MAX_KEYS} are read"),
-            Self::NoneUsable(why) if why.is_empty() => f.write_str("the key set is empty"),
+            Self::Empty => f.write_str("the key set is empty"),
             Self::NoneUsable(why) => write!(f, "no entry of the key set can be used: {why}"),
         }
     }
@@ -414,7 +419,7 @@ pub(crate) mod tests {
             (b"{}", DocumentError::NoKeys),
             (br#"{"error":"invalid_tenant"}"#, DocumentError::NoKeys),
             (br#"{"keys":{}}"#, DocumentError::NoKeys),
-            (br#"{"keys":[]}"#, DocumentError::NoneUsable(String::new())),
+            (br#"{"keys":[]}"#, DocumentError::Empty),
         ] {
             assert_eq!(KeySet::parse(document).unwrap_err(), expected);
         }

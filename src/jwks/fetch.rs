@@ -38,6 +38,8 @@ pub struct Source {
     client: reqwest::Client,
     loopback: reqwest::Client,
     timeout: Duration,
+    /// The certificates that are trusted beside Mozilla's.
+    ca: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Debug)]
@@ -80,7 +82,8 @@ impl Source {
     }
 
     fn new(place: Place, ca_file: Option<&Path>, timeout: Duration) -> Result<Self, SourceError> {
-        let tls = tls(ca_file)?;
+        let ca = ca_file.map(read_ca).transpose()?;
+        let tls = tls(ca_file.zip(ca.as_deref()))?;
         let builder = || {
             reqwest::Client::builder()
                 .tls_backend_preconfigured(tls.clone())
@@ -92,7 +95,25 @@ impl Source {
             builder.build().map_err(|error| SourceError::Client(chain(&error)))
         };
         let (client, loopback) = (built(builder())?, built(builder().no_proxy())?);
-        Ok(Self { place, client, loopback, timeout })
+        Ok(Self { place, client, loopback, timeout, ca })
+    }
+
+    /// Whether both ask the same place in the same way.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.url() == other.url()
+            && self.realm() == other.realm()
+            && (self.timeout, &self.ca) == (other.timeout, &other.ca)
+    }
+
+    /// The issuer that has to be named by the metadata, where that is asked.
+    const fn realm(&self) -> Option<&String> {
+        match &self.place {
+            Place::Metadata { issuer, .. } => Some(issuer),
+            Place::Keys(_) => None,
+            #[cfg(test)]
+            Place::Simulated { .. } => None,
+        }
     }
 
     /// The key set of an issuer that only a test knows.
@@ -243,14 +264,18 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
     seconds.min().map(Duration::from_secs)
 }
 
+fn read_ca(path: &Path) -> Result<Vec<u8>, SourceError> {
+    let unreadable = |error| SourceError::CaFile(format!("{}: {error}", path.display()));
+    std::fs::read(path).map_err(unreadable)
+}
+
 /// Explicit roots, because an image FROM scratch has no certificate store.
-fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, SourceError> {
+fn tls(ca: Option<(&Path, &[u8])>) -> Result<ClientConfig, SourceError> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    if let Some(path) = ca_file {
+    if let Some((path, pem)) = ca {
         let unusable = |why: String| SourceError::CaFile(format!("{}: {why}", path.display()));
-        let pem = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
         let before = roots.len();
-        for certificate in CertificateDer::pem_slice_iter(&pem) {
+        for certificate in CertificateDer::pem_slice_iter(pem) {
             let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
             roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
         }

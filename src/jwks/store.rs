@@ -15,7 +15,7 @@ use super::document::{Key, KeySet};
 use crate::rejection::{Reason, Rejection};
 
 /// When keys are fetched and for how long they serve.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
     /// The age at which keys are fetched again.
     pub refresh: Duration,
@@ -40,7 +40,7 @@ pub struct KeyStore {
 
 #[derive(Debug)]
 struct Published {
-    keys: KeySet,
+    keys: Arc<KeySet>,
     since: Instant,
     /// The age of the keys when they were published: those from disk were fetched long before.
     age: Duration,
@@ -186,6 +186,12 @@ impl KeyStore {
         Self::new(issuer, None, Some(keys))
     }
 
+    /// The store of an issuer whose keys are given, and are none: what asks for them is told so.
+    #[must_use]
+    pub fn without_keys(issuer: Arc<str>) -> Self {
+        Self::new(issuer, None, None)
+    }
+
     fn new(issuer: Arc<str>, schedule: Option<Schedule>, keys: Option<KeySet>) -> Self {
         let store = Self {
             issuer,
@@ -196,7 +202,7 @@ impl KeyStore {
             finished: watch::Sender::new(0),
         };
         if let Some(keys) = keys {
-            store.publish(keys, Duration::ZERO, Provenance::Given);
+            store.publish(Arc::new(keys), Duration::ZERO, Provenance::Given);
         }
         store
     }
@@ -205,6 +211,27 @@ impl KeyStore {
     #[must_use]
     pub const fn issuer(&self) -> &Arc<str> {
         &self.issuer
+    }
+
+    /// When its keys are fetched; `None` for given ones.
+    #[must_use]
+    pub const fn schedule(&self) -> Option<&Schedule> {
+        self.schedule.as_ref()
+    }
+
+    /// Takes over the keys of another store for the same issuer and place, as old as they are.
+    pub fn inherit(&self, other: &Self) {
+        if let Some(keys) = other.current.load_full() {
+            self.publish(Arc::clone(&keys.keys), keys.age(), keys.provenance);
+        }
+    }
+
+    /// Waits until there are keys, or the first attempt to get some has ended badly.
+    pub async fn attempted(&self) {
+        if !self.status().attempted {
+            // The sender is of this store: it cannot be gone.
+            let _ = self.finished.subscribe().wait_for(|ended| *ended > 0).await;
+        }
     }
 
     /// Hands the keys that `kid` names to `judge`; where it names none, those without a name
@@ -291,7 +318,7 @@ impl KeyStore {
             age,
             autonomy: self.schedule.as_ref().map(left),
             refreshes: self.fetches().refreshes,
-            attempted: current.is_some() || *self.finished.borrow() > 0,
+            attempted: current.is_some() || self.schedule.is_none() || *self.finished.borrow() > 0,
         }
     }
 
@@ -302,7 +329,7 @@ impl KeyStore {
 
     /// For the refresher: keys that were fetched that long ago, before this process began.
     pub(super) fn restore(&self, keys: KeySet, age: Duration) {
-        self.publish(keys, age, Provenance::Disk);
+        self.publish(Arc::new(keys), age, Provenance::Disk);
     }
 
     /// For the refresher: waits until a request asks for a fetch.
@@ -326,7 +353,7 @@ impl KeyStore {
         // As old as the fetch's beginning: nobody knows at which moment of it the issuer wrote them.
         let age = self.fetches().running.map_or(Duration::ZERO, |begun| begun.elapsed());
         if let Some(keys) = keys {
-            self.publish(keys, age, Provenance::Network);
+            self.publish(Arc::new(keys), age, Provenance::Network);
         }
         let ended = {
             let mut fetches = self.fetches();
@@ -342,7 +369,7 @@ impl KeyStore {
         self.finished.send_replace(ended);
     }
 
-    fn publish(&self, keys: KeySet, age: Duration, provenance: Provenance) {
+    fn publish(&self, keys: Arc<KeySet>, age: Duration, provenance: Provenance) {
         let generation = match self.current.load().as_ref() {
             None => 1,
             Some(current) if current.keys.same_as(&keys) => current.generation,

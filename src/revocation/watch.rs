@@ -6,31 +6,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::document::{self, MOST_BYTES};
 use super::{List, Reload, Revocations};
+use crate::watch::{EVERY, Sight};
 
 /// A file, and the list in force that follows it.
-///
-/// Its bytes are read and compared: times and inodes say nothing of what a Kubernetes volume swaps
-/// in behind a symlink, and notifications do not cross every kind of volume.
 #[derive(Debug)]
 pub struct Watch {
     file: PathBuf,
-    seen: Seen,
+    seen: Sight,
     revocations: Arc<Revocations>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Seen {
-    /// Bytes of this digest, good or bad.
-    Bytes(Vec<u8>),
-    /// None.
-    Nothing,
 }
 
 /// Reads the file, of which so much is looked at as may be in it.
@@ -44,7 +33,13 @@ impl Watch {
     /// Follows `file`, whose `bytes` made the list that is in force.
     #[must_use]
     pub fn new(file: PathBuf, bytes: &[u8], revocations: Arc<Revocations>) -> Self {
-        Self { file, seen: Seen::of(bytes), revocations }
+        Self { file, seen: Sight::of(bytes), revocations }
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.file
     }
 
     /// Looks at the file again and again; never ends.
@@ -57,13 +52,13 @@ impl Watch {
 
     async fn look(&mut self) {
         let bytes = self.read().await;
-        if Seen::now(&bytes) == self.seen {
+        if Sight::now(&bytes) == self.seen {
             return;
         }
         // Half of a list is a shorter list: what is still being written has to come to rest.
         sleep(REST).await;
         let again = self.read().await;
-        if Seen::now(&bytes) == Seen::now(&again) {
+        if Sight::now(&bytes) == Sight::now(&again) {
             self.changed(again).await;
         }
     }
@@ -75,7 +70,7 @@ impl Watch {
     }
 
     async fn changed(&mut self, bytes: io::Result<Vec<u8>>) {
-        self.seen = Seen::now(&bytes);
+        self.seen = Sight::now(&bytes);
         let file = self.file.display();
         let entries = self.revocations.entries();
         let outcome = match bytes {
@@ -109,20 +104,8 @@ impl Watch {
     }
 }
 
-/// A change is in force within five seconds, however busy the machine.
-const EVERY: Duration = Duration::from_secs(2);
 /// Longer than a write takes, and short enough not to count.
 const REST: Duration = Duration::from_millis(200);
-
-impl Seen {
-    fn of(bytes: &[u8]) -> Self {
-        Self::Bytes(digest(&SHA256, bytes).as_ref().to_vec())
-    }
-
-    fn now(read: &io::Result<Vec<u8>>) -> Self {
-        read.as_deref().map_or(Self::Nothing, Self::of)
-    }
-}
 
 #[cfg(test)]
 mod tests {

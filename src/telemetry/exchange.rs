@@ -135,6 +135,12 @@ impl Exchange {
         &self.request_id
     }
 
+    /// Who is calling, as far as trusted peers say.
+    #[must_use]
+    pub const fn client(&self) -> IpAddr {
+        self.client
+    }
+
     /// The path has been judged.
     pub const fn routed(&mut self, class: Class) {
         self.class = class;

@@ -17,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tracing_appender::non_blocking::ErrorCounter;
 
 use super::exchange::Exchange;
+use crate::clock::Timestamp;
 use crate::downstream::head::Ending;
 use crate::jwks::{Freshness, KeyStatus, KeyStore, Provenance, by_issuer};
 use crate::rejection::Reason;
@@ -89,7 +90,7 @@ impl CoreMetrics {
         self.in_flight.now()
     }
 
-    /// A connection was closed at once because there are too many.
+    /// A connection was turned away because there are too many.
     pub fn connection_shed(&self) {
         self.shed.fetch_add(1, Relaxed);
     }
@@ -210,34 +211,73 @@ impl Histogram {
     }
 }
 
-/// What a scrape reads.
+/// What a scrape reads for as long as the program runs.
 #[derive(Debug)]
 pub struct Metrics {
-    registry: Registry,
+    cores: Vec<Arc<CoreMetrics>>,
+    lost_lines: ErrorCounter,
+    reloads: Arc<Reloads>,
+}
+
+/// What it reads of the configuration in force.
+#[derive(Debug)]
+pub struct InForce {
+    /// 1 at the start, one more with each configuration taken up.
+    pub number: u64,
+    /// Since when.
+    pub since: Timestamp,
+    /// The key sets.
+    pub keys: Vec<Arc<KeyStore>>,
+    /// The list of revoked tokens.
+    pub revocations: Arc<Revocations>,
+    /// The addresses of Airflow.
+    pub upstream: Arc<[Arc<Address>]>,
+}
+
+/// What became of configurations that were to take the place of the one in force.
+#[derive(Debug, Default)]
+pub struct Reloads {
+    applied: AtomicU64,
+    rejected: AtomicU64,
+}
+
+impl Reloads {
+    /// One was taken up.
+    pub fn applied(&self) {
+        self.applied.fetch_add(1, Relaxed);
+    }
+
+    /// Something is wrong with one; the one before stays.
+    pub fn rejected(&self) {
+        self.rejected.fetch_add(1, Relaxed);
+    }
 }
 
 impl Metrics {
-    /// The metrics of these cores, key stores, revocation list, addresses of Airflow, and log.
+    /// The metrics of these cores, of the log and of configurations taken up.
     #[must_use]
-    pub fn new(
+    pub const fn new(
         cores: Vec<Arc<CoreMetrics>>,
-        keys: Vec<Arc<KeyStore>>,
-        revocations: Arc<Revocations>,
-        upstream: Arc<[Arc<Address>]>,
         lost_lines: ErrorCounter,
+        reloads: Arc<Reloads>,
     ) -> Self {
-        let mut registry = Registry::with_prefix("airside");
-        let sources = Sources { cores, keys, revocations, upstream, lost_lines };
-        registry.register_collector(Box::new(sources));
-        Self { registry }
+        Self { cores, lost_lines, reloads }
     }
 
     /// The OpenMetrics text.
     #[must_use]
-    pub fn encode(&self) -> String {
+    pub fn encode(&self, in_force: InForce) -> String {
+        let mut registry = Registry::with_prefix("airside");
+        let sources = Sources {
+            cores: self.cores.clone(),
+            lost_lines: self.lost_lines.clone(),
+            reloads: Arc::clone(&self.reloads),
+            in_force,
+        };
+        registry.register_collector(Box::new(sources));
         let mut text = String::new();
         // Writing to a String cannot fail.
-        let _ = text::encode(&mut text, &self.registry);
+        let _ = text::encode(&mut text, &registry);
         text
     }
 }
@@ -245,10 +285,9 @@ impl Metrics {
 #[derive(Debug)]
 struct Sources {
     cores: Vec<Arc<CoreMetrics>>,
-    keys: Vec<Arc<KeyStore>>,
-    revocations: Arc<Revocations>,
-    upstream: Arc<[Arc<Address>]>,
     lost_lines: ErrorCounter,
+    reloads: Arc<Reloads>,
+    in_force: InForce,
 }
 
 impl Sources {
@@ -318,8 +357,31 @@ impl Sources {
             .encode_histogram::<[(&str, &str); 0]>(seconds, count, &buckets, None)
     }
 
+    fn configuration(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Configurations read while running, by what became of them";
+        let kind = MetricType::Counter;
+        let mut reloads = encoder.encode_descriptor("config_reloads", help, None, kind)?;
+        let results = [("applied", &self.reloads.applied), ("rejected", &self.reloads.rejected)];
+        for (result, count) in results {
+            let count = ConstCounter::new(count.load(Relaxed));
+            count.encode(reloads.encode_family(&[("result", result)])?)?;
+        }
+        let help = "Number of the configuration in force: 1 at the start";
+        Self::gauge(encoder, "config_generation", help, self.in_force.number)?;
+        let help = "When the configuration in force was taken up, in Unix time";
+        let name = "config_last_success_timestamp";
+        let kind = MetricType::Gauge;
+        let since = i64::try_from(self.in_force.since.unix()).unwrap_or(i64::MAX);
+        ConstGauge::new(since).encode(encoder.encode_descriptor(
+            name,
+            help,
+            Some(&Unit::Seconds),
+            kind,
+        )?)
+    }
+
     fn key_sets(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let issuers = by_issuer(&self.keys);
+        let issuers = by_issuer(&self.in_force.keys);
         let help = "Age of the last good key set, by issuer";
         Self::key_spans(encoder, "keys_age", help, &issuers, |status| status.age)?;
         let help =
@@ -390,14 +452,14 @@ impl Sources {
     fn addresses(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Whether an address of Airflow gets requests: 0 while it is out";
         let mut up = encoder.encode_descriptor("upstream_up", help, None, MetricType::Gauge)?;
-        for address in &*self.upstream {
+        for address in &*self.in_force.upstream {
             let up_now = ConstGauge::new(i64::from(!address.health().is_out()));
             up_now.encode(up.encode_family(&[("address", address.name())])?)?;
         }
         let help = "Connections to Airflow, by address and whether they could be made";
         let kind = MetricType::Counter;
         let mut opened = encoder.encode_descriptor("upstream_connections", help, None, kind)?;
-        for address in &*self.upstream {
+        for address in &*self.in_force.upstream {
             let (ok, failed) = address.connections();
             for (outcome, count) in [("ok", ok), ("failed", failed)] {
                 let labels = [("address", address.name()), ("outcome", outcome)];
@@ -408,17 +470,17 @@ impl Sources {
     }
 
     fn revocations(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        if !self.revocations.watches() {
+        if !self.in_force.revocations.watches() {
             return Ok(());
         }
         let help = "Entries of the revocation list in force, those that have run out included";
-        Self::gauge(encoder, "revocation_entries", help, self.revocations.entries())?;
+        Self::gauge(encoder, "revocation_entries", help, self.in_force.revocations.entries())?;
         let help = "Changes of the revocation list's file, by what became of them";
         let kind = MetricType::Counter;
         let mut reloads = encoder.encode_descriptor("revocation_reloads", help, None, kind)?;
         for outcome in Reload::ALL {
             let labels = [("outcome", outcome.name())];
-            let count = ConstCounter::new(self.revocations.reloads(outcome));
+            let count = ConstCounter::new(self.in_force.revocations.reloads(outcome));
             count.encode(reloads.encode_family(&labels)?)?;
         }
         Ok(())
@@ -436,7 +498,7 @@ impl Collector for Sources {
             ),
             (
                 "shed_connections",
-                "Connections closed at once because there are too many",
+                "Connections turned away because there are too many",
                 self.sum(|core| &core.shed),
             ),
             (
@@ -460,6 +522,7 @@ impl Collector for Sources {
         let help = "From sending the request to Airflow to the head of its answer";
         self.histogram(&mut encoder, "upstream_duration", help, |core| &core.upstream)?;
         self.addresses(&mut encoder)?;
+        self.configuration(&mut encoder)?;
         self.key_sets(&mut encoder)?;
         self.revocations(&mut encoder)
     }
@@ -483,13 +546,20 @@ mod tests {
         core.verify.observe(Duration::from_micros(70));
         core.connection_opened();
         let (writer, _guard) = NonBlocking::new(std::io::sink());
-        let none = Arc::new(Revocations::none());
-        let upstream = [Arc::new(Address::tcp("airflow".into(), 8080))];
-        let lost = writer.error_counter();
-        let text = Metrics::new(vec![core], Vec::new(), none, upstream.into(), lost).encode();
+        let metrics = Metrics::new(vec![core], writer.error_counter(), Arc::default());
+        let text = metrics.encode(InForce {
+            number: 1,
+            since: Timestamp::from_unix(1_000),
+            keys: Vec::new(),
+            revocations: Arc::new(Revocations::none()),
+            upstream: [Arc::new(Address::tcp("airflow".into(), 8080))].into(),
+        });
         for line in [
             "airside_connections 1",
             "airside_upstream_up{address=\"airflow:8080\"} 1",
+            "airside_config_generation 1",
+            "airside_config_last_success_timestamp_seconds 1000",
+            "airside_config_reloads_total{result=\"applied\"} 0",
             "airside_verify_duration_seconds_bucket{le=\"0.0001\"} 1",
             "airside_verify_duration_seconds_bucket{le=\"+Inf\"} 1",
             "airside_verify_duration_seconds_count 1",

@@ -428,7 +428,7 @@ fn the_limit_on_connections_is_one_for_both_addresses() {
     let mut held = Connection::open(scene.airside.proxy);
     held.send(&Request::get("/api/v2/version").bytes(scene.airside.proxy)).unwrap();
     assert_eq!(held.response_to("GET").unwrap().status, 200);
-    assert!(Request::get("/execution/health").try_send(workers).is_err());
+    assert_refused(&Request::get("/execution/health").send(workers), 503, "overloaded");
     drop(held);
     crate::support::wait::eventually("there is room again", || {
         Request::get("/execution/health").try_send(workers).ok().filter(|it| it.status == 200)

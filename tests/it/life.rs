@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::Duration;
@@ -124,6 +125,106 @@ fn a_second_signal_ends_it_at_once() {
     scene.airside.terminate();
     scene.airside.ended_within(Duration::from_secs(20));
     drop(held.join().unwrap());
+}
+
+#[test]
+fn while_it_drains_answers_ask_clients_to_connect_anew() {
+    let scene = Scene::with(|config| config.set("/drain/delay", "5m"));
+    let request = Request::get("/api/v2/dags").bearer(&v2_app().token());
+    let mut kept = Connection::open(scene.airside.proxy);
+    assert_eq!(kept.ask(&request).header("connection"), None);
+    scene.airside.terminate();
+    eventually("no longer ready", || {
+        (scene.airside.ask_admin("/readyz").status == 503).then_some(())
+    });
+    let refused = Request::get("/api/v2/dags");
+    for (mut connection, request, status) in [
+        (kept, &request, 200),
+        (Connection::open(scene.airside.proxy), &request, 200),
+        (Connection::open(scene.airside.proxy), &refused, 401),
+    ] {
+        let answer = connection.ask(request);
+        assert_eq!((answer.status, answer.header("connection")), (status, Some("close")));
+        assert!(connection.rest().unwrap().is_empty(), "and closes");
+    }
+}
+
+/// Twenty-four clients with connections of their own, kept or new for each request, through changes
+/// of the configuration and up to the end; and one answer that is longer than all of it.
+#[test]
+fn no_request_is_lost_through_changes_and_the_end() {
+    let (go_on, gate) = mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let upstream = Upstream::scripted(move |mut reader| {
+        use std::io::Write as _;
+        while let Ok(head) = reader.head() {
+            if head.first.contains("/api/v2/long") {
+                let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n";
+                reader.stream.write_all(head).unwrap();
+                gate.lock().unwrap().recv_timeout(2 * DEADLINE).unwrap();
+                reader.stream.write_all(b"4\r\nlast\r\n0\r\n\r\n").unwrap();
+            } else if reader.stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").is_err() {
+                return;
+            }
+        }
+    });
+    let scene = Scene::of(Issuer::start(), upstream, |config| {
+        config.set("/drain/delay", "8s").set("/drain/timeout", "60s")
+    });
+    let (proxy, token) = (scene.airside.proxy, v2_app().token());
+    let mut long = Connection::open(proxy);
+    long.send(&Request::get("/api/v2/long").bearer(&token).bytes(proxy)).unwrap();
+    long.head().unwrap();
+    assert_eq!(long.chunk().unwrap(), b"first");
+    let (leaving, served) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let request = Request::get("/api/v2/dags").bearer(&token);
+    thread::scope(|scope| {
+        for client in 0..24 {
+            let (leaving, served, request) = (&leaving, &served, &request);
+            scope.spawn(move || {
+                let keeps = client % 2 == 0;
+                let mut connection = Connection::open(proxy);
+                loop {
+                    // As a load balancer that has heard of the end: nothing new goes there.
+                    let last = leaving.load(Relaxed);
+                    let answer = connection.ask(request);
+                    assert_eq!(answer.status, 204);
+                    served.fetch_add(1, Relaxed);
+                    let closed = answer.header("connection") == Some("close");
+                    if last {
+                        assert!(closed);
+                        return;
+                    }
+                    if closed || !keeps {
+                        connection = Connection::open(proxy);
+                    }
+                    thread::sleep(Duration::from_millis(5));
+                }
+            });
+        }
+        let go_on_serving = || {
+            let until = served.load(Relaxed) + 200;
+            eventually("requests are served", || (served.load(Relaxed) >= until).then_some(()));
+        };
+        for minutes in 1..3 {
+            go_on_serving();
+            scene.airside.hang_up();
+            go_on_serving();
+            scene.airside.changes(|config| config.set("/keys/stale_for", format!("{minutes}m")));
+        }
+        go_on_serving();
+        scene.airside.terminate();
+        eventually("no longer ready", || {
+            (scene.airside.ask_admin("/readyz").status == 503).then_some(())
+        });
+        leaving.store(true, Relaxed);
+    });
+    wait_until_closed(proxy);
+    go_on.send(()).unwrap();
+    assert_eq!(long.chunk().unwrap(), b"last");
+    assert!(long.chunk().unwrap().is_empty());
+    let ended = scene.airside.ended_within(DEADLINE);
+    assert_eq!(ended.code, Some(0), "{}", ended.log());
 }
 
 #[test]

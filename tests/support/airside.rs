@@ -22,7 +22,7 @@ pub(crate) struct Airside {
     pub(crate) proxy: SocketAddr,
     pub(crate) admin: SocketAddr,
     /// Keeps the folder with the configuration and its secrets in place.
-    config: Option<Config>,
+    config: Mutex<Option<Config>>,
 }
 
 /// What an ended process leaves behind.
@@ -53,8 +53,8 @@ impl Airside {
     pub(crate) fn start_unready(config: &Config) -> Self {
         let line = config.command_line();
         let args: Vec<&str> = line.iter().map(String::as_str).collect();
-        let mut airside = Self::launch(&args, config.environment());
-        airside.config = Some(config.clone());
+        let airside = Self::launch(&args, config.environment());
+        *airside.config.lock().unwrap() = Some(config.clone());
         airside
     }
 
@@ -64,7 +64,7 @@ impl Airside {
         let output = Output::collect(&mut child);
         let proxy = listening(&mut child, &output, "proxy");
         let admin = listening(&mut child, &output, "admin");
-        Self { child, output, proxy, admin, config: None }
+        Self { child, output, proxy, admin, config: Mutex::default() }
     }
 
     /// Runs the program to its end, which has to come by itself.
@@ -105,6 +105,45 @@ impl Airside {
     pub(crate) fn wait_for_ended(&self, reason: &str, count: u64) {
         let counted = within(DEADLINE, || (self.ended(reason) == count).then_some(()));
         assert!(counted.is_some(), "{reason}: {} instead of {count}", self.ended(reason));
+    }
+
+    /// What was taken up last.
+    pub(crate) fn config(&self) -> Config {
+        self.config.lock().unwrap().clone().expect("started with a configuration")
+    }
+
+    /// Bends the configuration in force, and waits until the new one is.
+    pub(crate) fn changes(&self, hook: impl FnOnce(Config) -> Config) {
+        let before = self.count("airside_config_generation");
+        let config = hook(self.config());
+        config.command_line();
+        eventually("the configuration is in force", || {
+            (self.count("airside_config_generation") > before).then_some(())
+        });
+        *self.config.lock().unwrap() = Some(config);
+    }
+
+    /// Bends it so that it must be refused, and waits until it is.
+    pub(crate) fn refuses(&self, hook: impl FnOnce(Config) -> Config) {
+        let rejected = "airside_config_reloads_total{result=\"rejected\"}";
+        let before = self.count(rejected);
+        hook(self.config()).command_line();
+        eventually("the configuration is refused", || {
+            (self.count(rejected) > before).then_some(())
+        });
+    }
+
+    /// The value of a metric, given with its labels.
+    pub(crate) fn count(&self, metric: &str) -> u64 {
+        let text = self.ask_admin("/metrics").text();
+        let value = text.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
+        let value = value.unwrap_or_else(|| panic!("no {metric} in:\n{text}"));
+        value.parse().unwrap_or_else(|_| panic!("{metric} is {value}"))
+    }
+
+    /// Asks it to read its configuration again.
+    pub(crate) fn hang_up(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::HUP).unwrap();
     }
 
     /// Sends a request to the proxy.

@@ -72,8 +72,8 @@ impl Builder<'_, '_, '_> {
                 Some((self.fetched(name, source), Algorithm::PUBLIC.to_vec()))
             }
             (None, None, None, Some(file)) => {
-                let keys = self.keys_file(&format!("{key}.keys_file"), file)?;
-                Some((given(keys), Algorithm::PUBLIC.to_vec()))
+                let source = self.keys_in_file(&format!("{key}.keys_file"), file, name)?;
+                Some((source, Algorithm::PUBLIC.to_vec()))
             }
             _ => {
                 let expected = "exactly one of secret_file, public_key_file, keys_url, keys_file";

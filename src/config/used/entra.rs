@@ -85,9 +85,8 @@ impl Builder<'_, '_, '_> {
             tenants.iter().map(tenant).collect()
         };
         if let Some(file) = &written.keys_file {
-            let keys = self.keys_file(&format!("{key}.keys_file"), file)?;
-            let store = Arc::new(KeyStore::fixed(Arc::clone(name), keys));
-            return Some((of_tenants(&store), vec![KeySource::given(store)]));
+            let source = self.keys_in_file(&format!("{key}.keys_file"), file, name)?;
+            return Some((of_tenants(&source.store), vec![source]));
         }
         if let Some(url) = &written.keys_url {
             let source = self.key_source(key, "keys_url", &url.0, written.ca_file.as_deref())?;

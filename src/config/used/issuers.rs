@@ -10,6 +10,7 @@ use super::{Builder, KeySource, Said};
 use crate::identity::roles::ValueMap;
 use crate::identity::roles::{SIMPLE, is_visible};
 use crate::identity::{AirflowRole, AirflowTeam, Held, Mapping, RoleMap, TeamMap};
+use crate::jwks::document::DocumentError;
 use crate::jwks::fetch::{Source, Url, is_loopback};
 use crate::jwks::{KeySet, KeyStore, Schedule};
 use crate::token::{self, Contested, Verifier};
@@ -95,12 +96,42 @@ impl Builder<'_, '_, '_> {
             timeout: keys.timeout.0,
         };
         let cache = self.cache_dir.as_ref().map(|folder| folder.file(name, source.url()));
-        KeySource {
-            store: Arc::new(KeyStore::fetched(Arc::clone(name), schedule)),
-            source: Some(source),
-            cache,
-            refresh: schedule.refresh,
+        let same_place = |old: &&KeySource| {
+            old.store.issuer() == name
+                && old.source.as_ref().is_some_and(|old| old.is_same_as(&source))
+        };
+        let former = self.former.iter().find(same_place);
+        let unchanged =
+            |old: &&KeySource| old.store.schedule() == Some(&schedule) && old.cache == cache;
+        if let Some(same) = former.filter(unchanged) {
+            return same.clone();
         }
+        let store = KeyStore::fetched(Arc::clone(name), schedule);
+        if let Some(former) = former {
+            store.inherit(&former.store);
+        }
+        KeySource { store: Arc::new(store), source: Some(source), cache, refresh: schedule.refresh }
+    }
+
+    /// The keys of an issuer that stand in a file. A set without any is one: whoever takes the last
+    /// key out wants nobody let in by it.
+    pub(super) fn keys_in_file(
+        &mut self,
+        key: &str,
+        file: &str,
+        name: &Arc<str>,
+    ) -> Option<KeySource> {
+        let (name, expected) = (Arc::clone(name), "a file with a JWK Set");
+        let text = std::fs::read(file).map_err(|error| format!("{file}: {error}"));
+        let store = match KeySet::parse(&self.findings.take(key, text, expected)?) {
+            Ok(keys) => KeyStore::fixed(name, keys),
+            Err(DocumentError::Empty) => KeyStore::without_keys(name),
+            Err(error) => {
+                self.findings.add(key, format!("{file}: {error}"), expected, None);
+                return None;
+            }
+        };
+        Some(KeySource::given(Arc::new(store)))
     }
 
     pub(super) fn keys_file(&mut self, key: &str, file: &str) -> Option<KeySet> {

@@ -8,8 +8,8 @@ use super::issuers::Part;
 use super::{Builder, KeySource};
 use crate::identity::roles::is_visible;
 use crate::identity::{Mapping, Origin};
+use crate::jwks::Algorithm;
 use crate::jwks::fetch::Source;
-use crate::jwks::{Algorithm, KeyStore};
 use crate::token::{self, Rules, oidc};
 
 impl Builder<'_, '_, '_> {
@@ -83,8 +83,7 @@ impl Builder<'_, '_, '_> {
         let issuer = self.secure(&format!("{key}.issuer"), &written.issuer.0)?;
         let ca_file = written.ca_file.as_deref();
         if let Some(file) = &written.keys_file {
-            let keys = self.keys_file(&format!("{key}.keys_file"), file)?;
-            return Some(KeySource::given(Arc::new(KeyStore::fixed(Arc::clone(name), keys))));
+            return self.keys_in_file(&format!("{key}.keys_file"), file, name);
         }
         if let Some(url) = &written.keys_url {
             let source = self.key_source(key, "keys_url", &url.0, ca_file)?;

@@ -1,7 +1,6 @@
 //! How connections begin: plain or over TLS, with or without a header of a load balancer.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use super::Builder;
 use crate::downstream::connection::Welcome;
@@ -19,8 +18,8 @@ impl Builder<'_, '_, '_> {
             key: PathBuf::from(&tls.key_file),
             client_authority: tls.client_ca_file.as_ref().map(PathBuf::from),
         };
-        match Tls::load(files) {
-            Ok(tls) => Some(Welcome { proxy_protocol, tls: Some(Arc::new(tls)) }),
+        match Tls::load(&files) {
+            Ok(tls) => Some(Welcome { proxy_protocol, tls: Some(tls) }),
             Err(faults) => {
                 for fault in faults {
                     self.findings.add(key(fault.part), fault.found, fault.expected, None);

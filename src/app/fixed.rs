@@ -1,0 +1,58 @@
+//! What cannot change while airside runs: its sockets, and what its threads and its log are made of.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+
+use crate::config::{Config, Problem, Problems};
+use crate::telemetry::logging::Format;
+
+/// What a running airside is bound to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fixed {
+    listen: SocketAddr,
+    execution: Option<SocketAddr>,
+    admin: SocketAddr,
+    threads: Option<NonZeroUsize>,
+    log_format: Format,
+}
+
+impl Fixed {
+    pub(super) const fn of(config: &Config) -> Self {
+        let Config { listen, execution, admin, threads, log_format, .. } = config;
+        Self {
+            listen: *listen,
+            execution: *execution,
+            admin: *admin,
+            threads: *threads,
+            log_format: *log_format,
+        }
+    }
+
+    /// Lists what `config` would change of it. A configuration is in force as a whole or not at all,
+    /// so one of them is enough to refuse it.
+    pub(super) fn allow(self, config: &Config) -> Result<(), Problems> {
+        let other = Self::of(config);
+        let absent = |text: Option<String>| text.unwrap_or_else(|| "nothing".to_owned());
+        let address = |one: Option<SocketAddr>| absent(one.map(|one| one.to_string()));
+        let threads = |one: Option<NonZeroUsize>| absent(one.map(|one| one.to_string()));
+        let format = |one: Format| format!("{one:?}").to_lowercase();
+        let all = [
+            ("listen", self.listen.to_string(), other.listen.to_string()),
+            ("execution_listen", address(self.execution), address(other.execution)),
+            ("admin.listen", self.admin.to_string(), other.admin.to_string()),
+            ("threads", threads(self.threads), threads(other.threads)),
+            ("log.format", format(self.log_format), format(other.log_format)),
+        ];
+        let changed = all.into_iter().filter(|(_, before, after)| before != after);
+        let problems: Vec<_> = changed
+            .map(|(key, before, after)| Problem {
+                key: key.to_owned(),
+                place: "the configuration".to_owned(),
+                found: after,
+                expected: format!("{before}, as at the start"),
+                hint: Some("restart airside to change it".to_owned()),
+            })
+            .collect();
+        if problems.is_empty() { Ok(()) } else { Err(Problems::from(problems)) }
+    }
+}
