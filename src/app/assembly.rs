@@ -75,7 +75,7 @@ impl Assembly {
             while Arc::strong_count(&generation) > 1 {
                 sleep(BETWEEN_LOOKS).await;
             }
-            spawn_blocking(move || drop(generation))
+            spawn_blocking(move || drop(generation));
         });
     }
 
