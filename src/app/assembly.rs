@@ -76,7 +76,7 @@ impl Assembly {
             while Arc::strong_count(&generation) > 1 {
                 sleep(BETWEEN_LOOKS).await;
             }
-            drop(spawn_blocking(move || drop(generation)));
+            spawn_blocking(move || drop(generation));
         });
     }
 
