@@ -146,7 +146,8 @@ impl Upstream {
                 Err(error) => return Err(Self::rejection(error, progress)),
             }
         }
-        let (choice, connection) = self.fresh(choice).await?;
+        // Boxed, because its room would be moved about with every request, and few need it.
+        let (choice, connection) = Box::pin(self.fresh(choice)).await?;
         let answered = self.answered(connection, request, progress).await;
         match &answered {
             Ok(_) => choice.answered(),
