@@ -81,14 +81,13 @@ impl<B> Errand<B> {
 /// Grants a request to a caller who holds a role. Absence of a role is never permission; only
 /// callers whose token Airflow issued are judged by Airflow alone.
 pub fn grant<B>(
-    request: Inbound<B>,
+    mut request: Inbound<B>,
     _route: &ProtectedRoute,
     caller: Authenticated,
 ) -> Result<Granted<B>, Rejection> {
     if !caller.principal().issued_by_airflow() {
         check_role(&caller)?;
     }
-    let mut request = request;
     let switch = request.take_websocket().map(Switch);
     Ok(Granted { request, caller, switch })
 }

@@ -153,10 +153,12 @@ impl Sanitizer {
         peer: &Peer,
         request_id: &HeaderValue,
     ) -> Result<Inbound<B>, Rejection> {
-        let mut request = request;
-        let websocket =
-            asks_for_websocket(&request).then(|| WebSocket(hyper::upgrade::on(&mut request)));
         let (mut parts, body) = request.into_parts();
+        let websocket = if asks_for_websocket(&parts) {
+            parts.extensions.remove::<OnUpgrade>().map(WebSocket)
+        } else {
+            None
+        };
         check_target(&parts)?;
         self.check_size(&parts)?;
         self.strip(&mut parts.headers, peer.trusted);
@@ -258,14 +260,14 @@ fn check_target(parts: &Parts) -> Result<(), Rejection> {
 
 /// Whether the client asks for a WebSocket and for nothing else (RFC 9110, section 7.8). Any other
 /// protocol ends here: cleartext HTTP/2 most of all, in which nobody would judge what is asked for.
-fn asks_for_websocket<B>(request: &Request<B>) -> bool {
-    let headers = request.headers();
+fn asks_for_websocket(parts: &Parts) -> bool {
+    let headers = &parts.headers;
     let mut asked = headers.get_all(UPGRADE).iter();
     asked.next().is_some_and(is_websocket)
         && asked.next().is_none()
         && nominated(headers).contains(&UPGRADE)
-        && request.method() == Method::GET
-        && request.version() == Version::HTTP_11
+        && parts.method == Method::GET
+        && parts.version == Version::HTTP_11
 }
 
 /// Whether `Upgrade` names WebSocket alone; protocols are in any case (RFC 6455, section 4.2.1).

@@ -60,15 +60,11 @@ impl<B> UpstreamRequest<B> {
         Self { parts, body, bearer, switch: None }
     }
 
-    /// Permission to go on as a WebSocket, if it has one.
-    pub const fn take_switch(&mut self) -> Option<Switch> {
-        self.switch.take()
-    }
-
-    /// Head, body, and whose bearer it carries, for the wire.
+    /// Head, body, whose bearer it carries, and permission to go on as a WebSocket if it has one,
+    /// for the wire.
     #[must_use]
-    pub fn into_parts(self) -> (Parts, B, Bearer) {
-        (self.parts, self.body, self.bearer)
+    pub fn into_parts(self) -> (Parts, B, Bearer, Option<Switch>) {
+        (self.parts, self.body, self.bearer, self.switch)
     }
 }
 

@@ -20,6 +20,7 @@ use http::header::{HOST, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Response, Uri, Version};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body as _, Incoming};
+use hyper::upgrade::OnUpgrade;
 use tokio::time::{Instant as TokioInstant, sleep_until};
 
 use crate::answer::Answer;
@@ -71,9 +72,7 @@ impl Upstream {
         exchange: &mut Exchange,
     ) -> Result<Response<Answer>, Rejection> {
         let begun = Instant::now();
-        let mut request = request;
-        let switch = request.take_switch();
-        let (mut parts, body, bearer) = request.into_parts();
+        let (mut parts, body, bearer, switch) = request.into_parts();
         parts.uri = self.target(&parts.uri)?;
         parts.version = Version::HTTP_11;
         let progress = (!body.is_end_stream()).then(Progress::begin);
@@ -93,22 +92,24 @@ impl Upstream {
             exchange.received(progress.as_ref().map_or(0, |progress| progress.bytes()));
         })?;
         exchange.upstream_answered(begun);
-        let mut response = response::clean(response, &bearer, switch.is_some())?;
+        let response = response::clean(response, &bearer, switch.is_some())?;
         let idle = self.settings.idle_timeout;
-        if let Some(switch) = switch.filter(|_| response::is_switch(&response)) {
-            let airflow = hyper::upgrade::on(&mut response);
-            let tunnel = Tunnel::new(switch, airflow, connection, idle);
-            return Ok(response.map(|_| Answer::switching(tunnel)));
-        }
-        let (parts, body) = response.into_parts();
-        let answer = Answer::upstream(body, connection, progress, idle, bearer.told(parts.status));
+        let (mut parts, body) = response.into_parts();
+        // hyper leaves its side with the head of a 101 alone.
+        let airflow = parts.extensions.remove::<OnUpgrade>();
+        let answer = match switch.zip(airflow) {
+            Some((switch, airflow)) => {
+                Answer::switching(Tunnel::new(switch, airflow, connection, idle))
+            }
+            None => Answer::upstream(body, connection, progress, idle, bearer.told(parts.status)),
+        };
         Ok(Response::from_parts(parts, answer))
     }
 
     /// Sends a request of our own and reads the whole answer. How long that may take is for whoever
     /// waits to say.
     async fn ask(&self, request: UpstreamRequest<Bytes>) -> Result<Response<Bytes>, Rejection> {
-        let (mut parts, body, _) = request.into_parts();
+        let (mut parts, body, ..) = request.into_parts();
         parts.uri = self.target(&parts.uri)?;
         let host = self.settings.addresses.first().map_or("", |address| address.host());
         let host = HeaderValue::try_from(host).map_err(|_| Reason::RequestMalformed)?;
@@ -146,7 +147,8 @@ impl Upstream {
                 Err(error) => return Err(Self::rejection(error, progress)),
             }
         }
-        let (choice, connection) = self.fresh(choice).await?;
+        // Boxed, because its room would be moved about with every request, and few need it.
+        let (choice, connection) = Box::pin(self.fresh(choice)).await?;
         let answered = self.answered(connection, request, progress).await;
         match &answered {
             Ok(_) => choice.answered(),

@@ -22,7 +22,7 @@ pub fn clean<B>(
 ) -> Result<Response<B>, Rejection> {
     let invalid = |found| Rejection::found_that(Reason::UpstreamInvalid, found);
     let doomed = examine(response.headers()).map_err(invalid)?;
-    let switches = is_switch(&response);
+    let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     if switches && !(asked && names_websocket(response.headers())) {
         return Err(invalid("an upgrade that was not asked for"));
     }
@@ -43,11 +43,6 @@ pub fn clean<B>(
 pub fn announce_websocket(headers: &mut HeaderMap) {
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static(WEBSOCKET));
-}
-
-/// Whether HTTP ends with it on this connection.
-pub fn is_switch<B>(response: &Response<B>) -> bool {
-    response.status() == StatusCode::SWITCHING_PROTOCOLS
 }
 
 /// The headers that stay here, of a head that makes one statement of one length (RFC 9112, sections

@@ -63,6 +63,8 @@ impl Tunnel {
         passed.last.set(Instant::now());
         let mut client = Watched { io: client, passed: Rc::clone(passed) };
         tokio::select! {
+            // First what passes, then the time: the end of one side brings it forward.
+            biased;
             ended = copy_bidirectional(&mut client, &mut airflow) => ended.map(|_| End::Closed),
             end = passed.overdue(idle_timeout) => Ok(end),
         }
