@@ -5,7 +5,6 @@
 //! [`Authenticated`], and it judges the times and the revocation list at that moment.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use moka::sync::Cache;
@@ -79,7 +78,6 @@ impl Callers {
     pub fn new(verifier: Verifier, directory: Directory) -> Self {
         let known = Cache::builder()
             .max_capacity(MOST_BYTES / BYTES_EACH)
-            .time_to_idle(FORGET_AFTER)
             .build_with_hasher(foldhash::fast::RandomState::default());
         Self { verifier, directory, known }
     }
@@ -102,7 +100,8 @@ impl Callers {
             self.verifier.revocations().recheck(&caller.clearance, now)?;
             return Ok(caller.authenticated());
         }
-        let caller = self.verify(token, now).await?;
+        // Boxed: what is done once for a token must not make the state of every request larger.
+        let caller = Box::pin(self.verify(token, now)).await?;
         let authenticated = caller.authenticated();
         self.known.insert(name, Arc::new(caller));
         Ok(authenticated)
@@ -158,11 +157,11 @@ fn fingerprint(token: &BearerToken) -> [u8; 32] {
 const MOST_BYTES: u64 = 32 << 20;
 /// A caller, its digest and moka's entry, rounded up.
 const BYTES_EACH: u64 = 512;
-/// A token that has not been seen for so long is verified again: a few microseconds.
-const FORGET_AFTER: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use aws_lc_rs::hmac;
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;

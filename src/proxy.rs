@@ -140,10 +140,10 @@ async fn walk(
             gate.handoff.open(request, &route, airflows.as_ref())
         }
         Route::Untouched(route) => gate.handoff.untouched(request, &route),
-        Route::Task(route) => gate.task(request, &route, exchange, now).await?,
-        Route::Edge(route) => gate.edge_worker(request, &route, exchange, now).await?,
+        Route::Task(route) => Box::pin(gate.task(request, &route, exchange, now)).await?,
+        Route::Edge(route) => Box::pin(gate.edge_worker(request, &route, exchange, now)).await?,
         Route::Exchange(route) => {
-            return Ok(core.token_for_token(request, &route, exchange, now).await);
+            return Ok(Box::pin(core.token_for_token(request, &route, exchange, now)).await);
         }
         Route::Protected(route) => core.authenticate(request, &route, exchange, now).await?,
     };
@@ -336,8 +336,13 @@ impl RequestIds {
     fn next(&self) -> HeaderValue {
         let count = self.count.get();
         self.count.set(count.wrapping_add(1));
-        let id = format!("{:016x}{count:016x}", self.prefix);
-        HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("unknown"))
+        let mut id = [0; 32];
+        let bytes = self.prefix.to_be_bytes().into_iter().chain(count.to_be_bytes());
+        let digits = bytes.flat_map(|byte| [byte >> 4, byte & 0xf]);
+        for (place, digit) in id.iter_mut().zip(digits) {
+            *place = if digit < 10 { b'0' + digit } else { b'a' - 10 + digit };
+        }
+        HeaderValue::from_bytes(&id).unwrap_or(HeaderValue::from_static("unknown"))
     }
 }
 

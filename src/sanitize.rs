@@ -285,7 +285,10 @@ pub const WEBSOCKET: &str = "websocket";
 pub fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     let fields = headers.get_all(CONNECTION).iter();
     let names = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
-    let names = names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
+    // Most of these are no names of headers that there are.
+    let names = names.map(<[u8]>::trim_ascii);
+    let names = names.filter(|name| !matches!(*name, b"keep-alive" | b"close"));
+    let names = names.filter_map(|name| HeaderName::from_bytes(name).ok());
     names.filter(|name| *name != HOST && *name != CONTENT_LENGTH).collect()
 }
 

@@ -8,10 +8,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
+use tokio::time::interval;
 
 use super::acceptor::Entrance;
 use super::connection;
@@ -109,6 +111,7 @@ async fn serve(
     let current = Rc::new(Current::new(number, generations.clone(), Arc::clone(&metrics)));
     let line = Line::new();
     let mut connections = JoinSet::new();
+    let mut pulse = interval(PULSE);
     loop {
         tokio::select! {
             arrived = arriving.recv() => {
@@ -124,6 +127,7 @@ async fn serve(
             () = generations.another() => drop(current.core()),
             // Ended ones are collected as they end.
             Some(_) = connections.join_next() => {}
+            _ = pulse.tick() => {}
         }
     }
     // One that panicked is no reason to leave the others.
@@ -161,6 +165,11 @@ fn core(number: usize, generation: &Arc<Generation>, metrics: &Arc<CoreMetrics>)
     let upstream = Upstream::new(generation.upstream.clone());
     Rc::new(Core::new(number, Arc::clone(generation), upstream, recorder))
 }
+
+/// A timer that is due before all others wakes the runtime by a system call when it is set (tokio
+/// 1.54, `runtime/time/mod.rs`, `reregister`), which would be one for many requests; so there is
+/// always one that is due earlier than any of a request.
+const PULSE: Duration = Duration::from_secs(1);
 
 /// Counts a connection as open for as long as it lives, also where its task panics.
 struct Open(Arc<CoreMetrics>);

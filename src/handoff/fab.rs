@@ -103,6 +103,17 @@ impl Fab {
         if let Some(header) = principal.statement(now) {
             return Ok(header);
         }
+        // Boxed: what is asked once in a while must not make the state of every request larger.
+        Box::pin(self.renew(caller, now, airflow)).await
+    }
+
+    async fn renew(
+        &self,
+        caller: &Authenticated,
+        now: Timestamp,
+        airflow: &impl Airflow,
+    ) -> Result<HeaderValue, Rejection> {
+        let principal = caller.principal();
         let mut memory = self.turn(principal).await?;
         // Whoever had the turn before may have done it.
         if let Some(header) = principal.statement(now) {
