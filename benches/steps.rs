@@ -115,7 +115,7 @@ fn gate() -> Gate {
     let config = config.set("/issuers/0/keys_file", keys.to_str().unwrap());
     let file = config.file("airside.yaml", &config.yaml());
     let overrides = Overrides { config: Some(file), ..Overrides::default() };
-    config::load(&overrides, &Environment::of(&[])).unwrap().gate
+    config::read(&overrides, &Environment::of(&[]), &[]).config.unwrap().gate
 }
 
 fn peer() -> Peer {

@@ -105,7 +105,7 @@ pub enum AdminStatus {
     Local,
 }
 
-/// TLS towards clients. The files are followed when they change.
+/// TLS towards clients.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
