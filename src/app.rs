@@ -120,7 +120,7 @@ impl App {
         }
         let admin = tokio::spawn(admin::serve(admin.listener, shown)).abort_handle();
         let workers = execution.map(|bound| bound.listener);
-        let entrances = Entrances { callers: proxy.listener, workers };
+        let entrances = Entrances::new(proxy.listener, workers).map_err(StartError::Thread)?;
         // It owns the cores' handles: without it they end with their last connection.
         tokio::spawn(acceptor::accept(entrances, handles, generations, draining));
         stage.serving();

@@ -3,10 +3,11 @@
 
 use std::future::{pending, ready};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 use tracing::warn;
 
@@ -26,26 +27,45 @@ pub enum Entrance {
 /// The sockets that connections come in by.
 #[derive(Debug)]
 pub struct Entrances {
-    /// Where callers connect.
-    pub callers: TcpListener,
-    /// Where workers connect, if that is not the same.
-    pub workers: Option<TcpListener>,
+    callers: Door,
+    workers: Option<Door>,
 }
 
+/// One of them. What it accepts is not tokio's yet: only the core that serves it gets to wait for it.
+type Door = AsyncFd<TcpListener>;
+
 impl Entrances {
+    /// Where callers connect, and workers, if that is not the same. Must run on a tokio runtime.
+    #[expect(deprecated, reason = "a listener keeps its descriptor; what replaces it is unsafe")]
+    pub fn new(
+        callers: tokio::net::TcpListener,
+        workers: Option<tokio::net::TcpListener>,
+    ) -> io::Result<Self> {
+        let door = |listener: tokio::net::TcpListener| {
+            AsyncFd::with_interest(listener.into_std()?, Interest::READABLE)
+        };
+        Ok(Self { callers: door(callers)?, workers: workers.map(door).transpose()? })
+    }
+
     async fn next(&self) -> (io::Result<(TcpStream, SocketAddr)>, Entrance) {
         tokio::select! {
-            accepted = self.callers.accept() => (accepted, Entrance::Callers),
+            accepted = accept_one(&self.callers) => (accepted, Entrance::Callers),
             accepted = self.next_worker() => (accepted, Entrance::Workers),
         }
     }
 
     async fn next_worker(&self) -> io::Result<(TcpStream, SocketAddr)> {
         match &self.workers {
-            Some(workers) => workers.accept().await,
+            Some(workers) => accept_one(workers).await,
             None => pending().await,
         }
     }
+}
+
+async fn accept_one(door: &Door) -> io::Result<(TcpStream, SocketAddr)> {
+    let (socket, address) = door.async_io(Interest::READABLE, TcpListener::accept).await?;
+    socket.set_nonblocking(true)?;
+    Ok((socket, address))
 }
 
 /// Accepts until the drain begins, and then who has connected before. Above `limits.connections` open
@@ -101,9 +121,7 @@ fn hand_over(
     if open >= limit.saturating_add(MOST_SURPLUS) {
         return;
     }
-    if let Ok(socket) = socket.into_std() {
-        core.take(Arrived { socket, address: address.ip(), entrance, surplus });
-    }
+    core.take(Arrived { socket, address: address.ip(), entrance, surplus });
 }
 
 /// What the operating system keeps for us at the most, as tokio asks it to.

@@ -279,11 +279,13 @@ where
         let many = phase.begun() >= MOST_REQUESTS;
         let others_first = turn.must_wait().then(|| line.turn());
         let tunnel = &tunnel;
+        // Boxed, or hyper would keep room for it beside every connection that is idle.
+        let answer = Box::pin(visit.answer(turn, request));
         async move {
             if let Some(others_first) = others_first {
                 others_first.await;
             }
-            let mut answer = visit.answer(turn, request).await;
+            let mut answer = answer.await;
             let last = many || visit.ends();
             if last && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

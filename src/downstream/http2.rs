@@ -175,6 +175,8 @@ struct OnThisCore {
 impl<F: Future<Output = ()> + 'static> Executor<F> for OnThisCore {
     fn execute(&self, stream: F) {
         let Self { patience, metrics, activity } = self.clone();
+        // Boxed once, or each of the layers around it would have room for another one.
+        let stream = Box::pin(stream);
         spawn_local(async move {
             if !ends_or_moves(stream, patience).await {
                 metrics.connection_ended(Ending::Unread);

@@ -86,8 +86,8 @@ impl Upstream {
         if switch.is_some() {
             response::announce_websocket(&mut parts.headers);
         }
-        let request = http::Request::from_parts(parts, body);
-        let answered = self.exchange(request, progress.as_deref()).await;
+        let mut request = Some(http::Request::from_parts(parts, body));
+        let answered = self.exchange(&mut request, progress.as_deref()).await;
         let (response, connection) = answered.inspect_err(|_| {
             exchange.received(progress.as_ref().map_or(0, |progress| progress.bytes()));
         })?;
@@ -114,8 +114,8 @@ impl Upstream {
         let host = self.settings.addresses.first().map_or("", |address| address.host());
         let host = HeaderValue::try_from(host).map_err(|_| Reason::RequestMalformed)?;
         parts.headers.insert(HOST, host);
-        let request = http::Request::from_parts(parts, RequestBody::own(body));
-        let (response, connection) = self.exchange(request, None).await?;
+        let mut request = Some(http::Request::from_parts(parts, RequestBody::own(body)));
+        let (response, connection) = self.exchange(&mut request, None).await?;
         let (parts, body) = response::clean(response, &Bearer::None, false)?.into_parts();
         let body = Limited::new(body, MOST_TO_US).collect().await.map_err(|error| {
             Rejection::found_that(Reason::UpstreamInvalid, format!("an answer to us: {error}"))
@@ -125,25 +125,23 @@ impl Upstream {
     }
 
     /// Sends on a pooled connection; once more on a fresh one where nothing was sent, or where a
-    /// repeatable request got no byte of an answer.
+    /// repeatable request got no byte of an answer. The request stays where it is until a connection
+    /// takes it: moving it from step to step costs as much as some of the steps.
     async fn exchange(
         &self,
-        request: http::Request<RequestBody>,
+        request: &mut Option<http::Request<RequestBody>>,
         progress: Option<&Progress>,
     ) -> Result<(Response<Incoming>, Connection), Rejection> {
         let choice = self.balancer.choose(None).ok_or(Reason::UpstreamUnavailable)?;
-        let mut request = request;
         if let Some(connection) = choice.idle() {
-            let spare = spare(&request);
+            let spare = request.as_ref().and_then(spare);
             match self.answered(connection, request, progress).await {
                 Ok(answered) => {
                     choice.answered();
                     return Ok(answered);
                 }
-                Err(SendError::Unsent(unsent)) => request = *unsent,
-                Err(SendError::Closed { unheard: true, .. }) if let Some(spare) = spare => {
-                    request = spare;
-                }
+                Err(SendError::Unsent) => {}
+                Err(SendError::Closed { unheard: true, .. }) if spare.is_some() => *request = spare,
                 Err(error) => return Err(Self::rejection(error, progress)),
             }
         }
@@ -177,7 +175,7 @@ impl Upstream {
     async fn answered(
         &self,
         mut connection: Connection,
-        request: http::Request<RequestBody>,
+        request: &mut Option<http::Request<RequestBody>>,
         progress: Option<&Progress>,
     ) -> Result<(Response<Incoming>, Connection), SendError> {
         let answer = connection.send(request);
@@ -229,7 +227,7 @@ impl Upstream {
             return rejection;
         }
         let (reason, found) = match error {
-            SendError::Unsent(_) => {
+            SendError::Unsent => {
                 (Reason::UpstreamUnavailable, "the connection was closed at once".into())
             }
             SendError::Closed { why, .. } => {

@@ -55,8 +55,8 @@ impl Drop for Seat {
 /// Why a request got no answer.
 #[derive(Debug)]
 pub enum SendError {
-    /// The connection took nothing of it: here it is back.
-    Unsent(Box<Request<RequestBody>>),
+    /// The connection took nothing of it.
+    Unsent,
     /// The connection ended before an answer.
     Closed {
         /// Whether not even a byte of one had come.
@@ -121,21 +121,25 @@ impl Pool {
 }
 
 impl Connection {
-    /// Sends the request and waits for the head of the answer.
+    /// Takes the request, and waits for the head of the answer. What was not sent is put back.
     pub(super) async fn send(
         &mut self,
-        request: Request<RequestBody>,
+        request: &mut Option<Request<RequestBody>>,
     ) -> Result<Response<Incoming>, SendError> {
         self.heard.begin();
-        match self.sender.try_send_request(request).await {
+        let Some(taken) = request.take() else { return Err(SendError::Unsent) };
+        match self.sender.try_send_request(taken).await {
             Ok(response) => {
                 self.heard.answered();
                 Ok(response)
             }
-            Err(mut failed) => Err(match failed.take_message() {
-                Some(unsent) => SendError::Unsent(Box::new(unsent)),
-                None => self.failed(&failed.into_error()),
-            }),
+            Err(mut failed) => {
+                *request = failed.take_message();
+                Err(match request {
+                    Some(_) => SendError::Unsent,
+                    None => self.failed(&failed.into_error()),
+                })
+            }
         }
     }
 
