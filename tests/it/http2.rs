@@ -5,7 +5,7 @@ mod floods;
 
 use crate::support::entra::v2_app;
 use crate::support::expect::{Verdicts, assert_refused, is_request_id};
-use crate::support::http::Request;
+use crate::support::http::{Head, Request};
 use crate::support::http2::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, Http2, Outcome, Raw, block, frame, get,
 };
@@ -105,6 +105,25 @@ fn what_is_refused_is_refused_alike() {
         assert_eq!(answer.status, 431);
     }
     assert_eq!(Http2::open(scene.airside.proxy).ask(&get().bearer(&token)).status, 200);
+}
+
+#[test]
+fn a_refusal_of_head_is_as_long_as_one_of_get_and_has_no_body() {
+    let scene = Scene::start();
+    let length = |head: &Head| head.header("content-length").unwrap().to_owned();
+    let ask = |method| Request::new(method, "/api/v2/dags").bearer("x.y.z");
+    let got = scene.ask(&ask("GET"));
+    let by_http1 = scene.ask(&ask("HEAD"));
+    assert_eq!(length(&by_http1.head), length(&got.head));
+    let mut fields = get("/api/v2/dags").to_vec();
+    fields[0].1 = "HEAD";
+    fields.push(("authorization", "Bearer x.y.z"));
+    let mut raw = Raw::open(scene.airside.proxy);
+    raw.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&fields))).unwrap();
+    let answer = raw.next().unwrap();
+    assert_eq!((answer.kind, answer.flags), (HEADERS, END_HEADERS | END_STREAM));
+    let by_http2 = Http2::open(scene.airside.proxy).ask(&ask("HEAD"));
+    assert_eq!((by_http2.status, length(&by_http2.head)), (401, length(&got.head)));
 }
 
 #[test]
