@@ -1,5 +1,6 @@
 //! HTTP/2 is served as HTTP/1.1 is: the same requests reach Airflow, and the same are refused.
 
+mod conformance;
 mod ends;
 mod floods;
 
@@ -219,6 +220,21 @@ fn a_body_is_as_long_as_it_says_or_it_is_no_request() {
             assert_eq!(received.body, b"body");
         }
     }
+}
+
+/// Nor need one: a client that waits for it sends its body after a while (RFC 9110, section 10.1.1).
+#[test]
+fn expecting_100_brings_no_interim_answer_and_the_body_is_taken() {
+    let scene = Scene::start();
+    let token = format!("Bearer {}", v2_app().token());
+    let mut fields = get("/api/v2/variables").to_vec();
+    fields[0].1 = "POST";
+    fields.extend([("expect", "100-continue"), ("authorization", token.as_str())]);
+    let mut raw = Raw::open(scene.airside.proxy);
+    let body = frame(DATA, END_STREAM, 1, b"body");
+    raw.send(&[frame(HEADERS, END_HEADERS, 1, &block(&fields)), body].concat()).unwrap();
+    assert_eq!(raw.outcome(1), Outcome::Status(200));
+    assert_eq!(scene.upstream.last().body, b"body");
 }
 
 #[test]
