@@ -1,17 +1,17 @@
 # What a contributor calls; needs cargo, python3 and make, and `fuzz` a C++ compiler.
 
-.PHONY: test test-packages test-all test-airflow differential simulation fuzz flood fmt lint clean-airflow
+.PHONY: test test-packages test-all test-airflow differential conformance simulation fuzz flood fmt lint clean-airflow
 
 # Everything there is, with a table at the end of what ran and what did not.
 test:
 	python3 tests/checks.py
 
-# What a few tests need of Debian: a browser, a Kerberos KDC and what Airflow's extra for Kerberos is
-# compiled with. As root; without it they are listed as NOT RUN.
+# What a few tests need of Debian: a browser, clients of HTTP/2, a Kerberos KDC and what Airflow's
+# extra for Kerberos is compiled with. As root; without it they are listed as NOT RUN.
 test-packages:
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \
-		chromium krb5-kdc krb5-admin-server krb5-user libkrb5-dev python3-dev
+		chromium curl nghttp2-client krb5-kdc krb5-admin-server krb5-user libkrb5-dev python3-dev
 
 # The promises about every release of Airflow; writes the table of docs/compatibility.md.
 test-all:
@@ -29,6 +29,12 @@ test-airflow:
 differential:
 	cargo build --profile ci
 	python3 tests/differential/main.py $(COUNT:%=--count=%) $(SEED:%=--seed=%)
+
+# What airside answers, read by peers that forgive nothing: docs/conformance.md.
+conformance:
+	cargo build --profile ci
+	python3 tests/conformance/main.py
+	python3 tests/conformance/main.py --programs
 
 # Years of key stores' lives in minutes; `DAYS=` and the first `SEED=`.
 simulation:
