@@ -1,6 +1,6 @@
 # What a contributor calls; needs cargo, python3 and make, and `fuzz` a C++ compiler.
 
-.PHONY: test test-packages test-all test-airflow differential conformance simulation fuzz flood fmt lint clean-airflow
+.PHONY: test test-packages test-all test-airflow differential conformance simulation fuzz flood soak fmt lint clean-airflow
 
 # Everything there is, with a table at the end of what ran and what did not.
 test:
@@ -48,6 +48,11 @@ fuzz:
 # What valid traffic feels of floods of refused requests; needs Linux with two processors and chrt.
 flood:
 	cargo bench --profile ci --bench flood
+
+# Ten minutes of everything at once, while Airflow dies and comes back: does anything grow, leak or
+# get lost? `SECONDS=`.
+soak:
+	cargo bench --profile ci --bench soak -- $(or $(SECONDS),600)
 
 fmt:
 	cargo fmt

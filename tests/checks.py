@@ -42,7 +42,7 @@ def main() -> None:
             needs="clippy"),
     ]
     lines += airflow_and_all_others()
-    lines += [*differential(), *conformance(), fuzz()]
+    lines += [*differential(), *conformance(), soak(), fuzz()]
     show(lines)
     outcomes = {line.outcome for line in lines}
     everything = os.environ.get("AIRSIDE_REQUIRE_ALL") == "1"
@@ -177,6 +177,11 @@ def conformance() -> list[Line]:
         why = f"{missing[0]} is missing: make test-packages installs it" if missing else ""
         return [*lines, Line("conformance of programs", "NOT RUN", why or lines[1].note)]
     return [*lines, run("conformance of programs", [*main, "--programs"])]
+
+
+def soak() -> Line:
+    """What is lost or left open shows within seconds; growth takes the ten minutes of `make soak`."""
+    return run("soak", ["cargo", "bench", "--profile", "ci", "--bench", "soak", "--", "24"])
 
 
 def fuzz() -> Line:
