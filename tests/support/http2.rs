@@ -212,6 +212,11 @@ impl Raw {
         self.stream.write_all(bytes)
     }
 
+    /// The same connection once more, for a thread that writes while another reads.
+    pub(crate) fn again(&self) -> Self {
+        Self { stream: self.stream.try_clone().unwrap() }
+    }
+
     /// Sends it again and again, until the connection is closed; `None` when it takes all of it.
     pub(crate) fn flood(
         mut self,

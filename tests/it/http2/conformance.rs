@@ -7,11 +7,15 @@
 mod cases;
 
 use std::io;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 
 use crate::support::expect::Verdicts;
-use crate::support::http2::{GOAWAY, HEADERS, RST_STREAM, Raw, frame};
+use crate::support::http2::{DATA, GOAWAY, HEADERS, PING, RST_STREAM, Raw, frame};
+use crate::support::issuer::Issuer;
 use crate::support::scene::Scene;
+use crate::support::upstream::Upstream;
+use crate::support::wait::DEADLINE;
 
 /// What becomes of the stream with the number 1, or of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,4 +155,32 @@ fn what_is_an_error_is_one_and_what_is_none_passes() {
         }
     });
     assert!(scene.airside.ended("malformed_http2") > 0);
+}
+
+/// Section 6.9.1: Airflow does not read on, so no window is opened again.
+#[test]
+fn whoever_sends_more_than_there_is_room_for_is_told_so() {
+    let (over, ended) = mpsc::channel::<()>();
+    let ended = Mutex::new(ended);
+    let upstream = Upstream::scripted(move |mut reader| {
+        let _head = reader.head();
+        let _over = ended.lock().unwrap().recv_timeout(2 * DEADLINE);
+    });
+    let scene = Scene::of(Issuer::start(), upstream, |config| config);
+    let mut raw = Raw::open(scene.airside.proxy);
+    raw.send(&[cases::begin(), frame(PING, 0, 0, &[0; 8])].concat()).unwrap();
+    assert_eq!(raw.next().unwrap().kind, PING, "and settings are agreed on");
+    let mut writer = raw.again();
+    let sent = thread::spawn(move || {
+        let piece = frame(DATA, 0, 1, &[0; 16_384]);
+        (0..4096).find(|_| writer.send(&piece).is_err())
+    });
+    let told = raw.rest().expect("closed").into_iter().find_map(|frame| match frame.kind {
+        RST_STREAM => Some(Code::of(&frame.payload)),
+        GOAWAY => Some(Code::of(&frame.payload[4..])),
+        _ => None,
+    });
+    assert_eq!(told, Some(FlowControl));
+    assert!(sent.join().unwrap().is_some(), "64 MiB were taken");
+    drop(over);
 }

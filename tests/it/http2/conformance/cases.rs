@@ -431,7 +431,7 @@ fn ask(flags: u8) -> Vec<u8> {
 }
 
 /// A request on stream 1 whose body is still to come.
-fn begin() -> Vec<u8> {
+pub(super) fn begin() -> Vec<u8> {
     ask(END_HEADERS)
 }
 
