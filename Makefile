@@ -1,17 +1,17 @@
 # What a contributor calls; needs cargo, python3 and make, and `fuzz` a C++ compiler.
 
-.PHONY: test test-packages test-all test-airflow differential simulation fuzz flood fmt lint clean-airflow
+.PHONY: test test-packages test-all test-airflow differential conformance simulation fuzz flood soak fmt lint clean-airflow
 
 # Everything there is, with a table at the end of what ran and what did not.
 test:
 	python3 tests/checks.py
 
-# What a few tests need of Debian: a browser, a Kerberos KDC and what Airflow's extra for Kerberos is
-# compiled with. As root; without it they are listed as NOT RUN.
+# What a few tests need of Debian: a browser, clients of HTTP/2, a Kerberos KDC and what Airflow's
+# extra for Kerberos is compiled with. As root; without it they are listed as NOT RUN.
 test-packages:
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \
-		chromium krb5-kdc krb5-admin-server krb5-user libkrb5-dev python3-dev
+		chromium curl nghttp2-client krb5-kdc krb5-admin-server krb5-user libkrb5-dev python3-dev
 
 # The promises about every release of Airflow; writes the table of docs/compatibility.md.
 test-all:
@@ -30,6 +30,12 @@ differential:
 	cargo build --profile ci
 	python3 tests/differential/main.py $(COUNT:%=--count=%) $(SEED:%=--seed=%)
 
+# What airside answers, read by peers that forgive nothing: docs/conformance.md.
+conformance:
+	cargo build --profile ci
+	python3 tests/conformance/main.py
+	python3 tests/conformance/main.py --programs
+
 # Years of key stores' lives in minutes; `DAYS=` and the first `SEED=`.
 simulation:
 	AIRSIDE_SIMULATION_DAYS=$(or $(DAYS),5000) AIRSIDE_SIMULATION_SEED=$(or $(SEED),1) \
@@ -42,6 +48,11 @@ fuzz:
 # What valid traffic feels of floods of refused requests; needs Linux with two processors and chrt.
 flood:
 	cargo bench --profile ci --bench flood
+
+# Ten minutes of everything at once, while Airflow dies and comes back: does anything grow, leak or
+# get lost? `SECONDS=`.
+soak:
+	cargo bench --profile ci --bench soak -- $(or $(SECONDS),600)
 
 fmt:
 	cargo fmt

@@ -66,10 +66,10 @@ impl Bearer {
 }
 
 impl Answer {
-    /// A body of our own.
+    /// A body of our own; an empty one is none.
     #[must_use]
-    pub const fn own(body: Bytes) -> Self {
-        Self { source: Source::Own(Some(body)), exchange: None }
+    pub fn own(body: Bytes) -> Self {
+        Self { source: Source::Own(Some(body).filter(|body| !body.is_empty())), exchange: None }
     }
 
     /// A body that streams from Airflow. `told` is the principal whose token Airflow may have

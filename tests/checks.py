@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import shutil
 import subprocess
 import sys
 import time
@@ -43,7 +42,7 @@ def main() -> None:
             needs="clippy"),
     ]
     lines += airflow_and_all_others()
-    lines += [*differential(), fuzz()]
+    lines += [*differential(), *conformance(), soak(), fuzz()]
     show(lines)
     outcomes = {line.outcome for line in lines}
     everything = os.environ.get("AIRSIDE_REQUIRE_ALL") == "1"
@@ -163,6 +162,26 @@ def differential() -> list[Line]:
         command = [sys.executable, "tests/differential/main.py", "--count=3000", "--seed=1"]
         return [*lines, run("differential", command)]
     return [*lines, Line("differential", "NOT RUN", "the libraries could not be installed")]
+
+
+def conformance() -> list[Line]:
+    """Answers read by peers that forgive nothing, libraries and programs."""
+    main = [sys.executable, "tests/conformance/main.py"]
+    lines = [run("set up conformance", [sys.executable, "tests/conformance/setup.py"])]
+    if lines[0].outcome == "ok":
+        lines.append(run("conformance", main))
+    else:
+        lines.append(Line("conformance", "NOT RUN", "the libraries could not be installed"))
+    missing = [name for name in ["curl", "nghttp", "h2load"] if shutil.which(name) is None]
+    if missing or lines[0].outcome != "ok":
+        why = f"{missing[0]} is missing: make test-packages installs it" if missing else ""
+        return [*lines, Line("conformance of programs", "NOT RUN", why or lines[1].note)]
+    return [*lines, run("conformance of programs", [*main, "--programs"])]
+
+
+def soak() -> Line:
+    """What is lost or left open shows within seconds; growth takes the ten minutes of `make soak`."""
+    return run("soak", ["cargo", "bench", "--profile", "ci", "--bench", "soak", "--", "24"])
 
 
 def fuzz() -> Line:

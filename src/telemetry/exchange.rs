@@ -135,6 +135,12 @@ impl Exchange {
         &self.request_id
     }
 
+    /// Whether an answer to it has no body (HEAD).
+    #[must_use]
+    pub fn asked_for_the_head(&self) -> bool {
+        self.method == Method::HEAD
+    }
+
     /// Who is calling, as far as trusted peers say.
     #[must_use]
     pub const fn client(&self) -> IpAddr {

@@ -1,11 +1,12 @@
 //! HTTP/2 is served as HTTP/1.1 is: the same requests reach Airflow, and the same are refused.
 
+mod conformance;
 mod ends;
 mod floods;
 
 use crate::support::entra::v2_app;
 use crate::support::expect::{Verdicts, assert_refused, is_request_id};
-use crate::support::http::Request;
+use crate::support::http::{Head, Request};
 use crate::support::http2::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, Http2, Outcome, Raw, block, frame, get,
 };
@@ -108,6 +109,25 @@ fn what_is_refused_is_refused_alike() {
 }
 
 #[test]
+fn a_refusal_of_head_is_as_long_as_one_of_get_and_has_no_body() {
+    let scene = Scene::start();
+    let length = |head: &Head| head.header("content-length").unwrap().to_owned();
+    let ask = |method| Request::new(method, "/api/v2/dags").bearer("x.y.z");
+    let got = scene.ask(&ask("GET"));
+    let by_http1 = scene.ask(&ask("HEAD"));
+    assert_eq!(length(&by_http1.head), length(&got.head));
+    let mut fields = get("/api/v2/dags").to_vec();
+    fields[0].1 = "HEAD";
+    fields.push(("authorization", "Bearer x.y.z"));
+    let mut raw = Raw::open(scene.airside.proxy);
+    raw.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&fields))).unwrap();
+    let answer = raw.next().unwrap();
+    assert_eq!((answer.kind, answer.flags), (HEADERS, END_HEADERS | END_STREAM));
+    let by_http2 = Http2::open(scene.airside.proxy).ask(&ask("HEAD"));
+    assert_eq!((by_http2.status, length(&by_http2.head)), (401, length(&got.head)));
+}
+
+#[test]
 fn targets_and_fields_out_of_order_reach_nobody() {
     let scene = Scene::start();
     let token = format!("Bearer {}", v2_app().token());
@@ -200,6 +220,21 @@ fn a_body_is_as_long_as_it_says_or_it_is_no_request() {
             assert_eq!(received.body, b"body");
         }
     }
+}
+
+/// Nor need one: a client that waits for it sends its body after a while (RFC 9110, section 10.1.1).
+#[test]
+fn expecting_100_brings_no_interim_answer_and_the_body_is_taken() {
+    let scene = Scene::start();
+    let token = format!("Bearer {}", v2_app().token());
+    let mut fields = get("/api/v2/variables").to_vec();
+    fields[0].1 = "POST";
+    fields.extend([("expect", "100-continue"), ("authorization", token.as_str())]);
+    let mut raw = Raw::open(scene.airside.proxy);
+    let body = frame(DATA, END_STREAM, 1, b"body");
+    raw.send(&[frame(HEADERS, END_HEADERS, 1, &block(&fields)), body].concat()).unwrap();
+    assert_eq!(raw.outcome(1), Outcome::Status(200));
+    assert_eq!(scene.upstream.last().body, b"body");
 }
 
 #[test]

@@ -308,3 +308,14 @@ fn answers_until_the_end(connection: &mut Connection) -> Vec<Response> {
         }
     }
 }
+
+#[test]
+fn a_bare_line_feed_may_end_a_line_and_airflow_sees_none() {
+    let scene = Scene::start();
+    let mut connection = Connection::open(scene.airside.proxy);
+    connection.send(b"GET /api/v2/version HTTP/1.1\nHost: a\nX-Field: b\n\n").unwrap();
+    assert_eq!(connection.response_to("GET").unwrap().status, 200);
+    let received = scene.upstream.last();
+    assert_eq!(received.header("x-field"), Some("b"));
+    assert!(!received.text().replace("\r\n", "").contains('\n'), "{}", received.text());
+}
