@@ -129,6 +129,12 @@ impl Exchange {
         }
     }
 
+    /// Whether an answer without content is asked for.
+    #[must_use]
+    pub fn asked_for_head(&self) -> bool {
+        self.method == Method::HEAD
+    }
+
     /// The request's id, as it is sent upstream and back.
     #[must_use]
     pub const fn request_id(&self) -> &HeaderValue {
