@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::{Response, StatusCode};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant as TokioInstant, Sleep, sleep_until};
@@ -107,12 +108,24 @@ impl Answer {
 
     /// Hands the record of the request to its answer, to be ended with it.
     #[must_use]
-    pub fn ending(response: Response<Self>, mut exchange: Exchange) -> Response<Self> {
+    pub fn ending(mut response: Response<Self>, mut exchange: Exchange) -> Response<Self> {
         exchange.answered(response.status());
+        if exchange.asked_for_head() {
+            Self::keep_content(&mut response);
+        }
         response.map(|mut answer| {
             answer.exchange = Some(exchange);
             answer
         })
+    }
+
+    /// HEAD is answered without content (RFC 9110, section 9.3.2). Of Airflow's answers there is
+    /// none; of ours hyper would leave it out with HTTP/1.1 alone.
+    fn keep_content(response: &mut Response<Self>) {
+        let Source::Own(content) = &mut response.body_mut().source else { return };
+        if let Some(content) = content.take() {
+            response.headers_mut().insert(CONTENT_LENGTH, content.len().into());
+        }
     }
 
     fn broke_off(&mut self, reason: Reason) -> BrokenOff {

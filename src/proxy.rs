@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CONTENT_LENGTH, HeaderName, ORIGIN};
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderName, ORIGIN};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use hyper::body::Incoming;
 
@@ -110,18 +110,8 @@ pub fn turn_away(
 fn refuse(core: &Core, rejection: &Rejection, mut exchange: Exchange) -> Response<Answer> {
     exchange.refused(rejection);
     let id = exchange.request_id().to_str().unwrap_or_default();
-    let mut answer = rejection.answer(id, core.gate().delegates.challenges());
-    if exchange.asked_for_the_head() {
-        keep_the_head(&mut answer);
-    }
+    let answer = rejection.answer(id, core.gate().delegates.challenges());
     end(answer.map(Answer::own), exchange)
-}
-
-/// Takes the body off, and says how long it is all the same (RFC 9110, section 9.3.2): hyper does so
-/// over HTTP/1.1 alone.
-fn keep_the_head(answer: &mut Response<Bytes>) {
-    let length = std::mem::take(answer.body_mut()).len();
-    answer.headers_mut().insert(CONTENT_LENGTH, length.into());
 }
 
 fn end(mut response: Response<Answer>, exchange: Exchange) -> Response<Answer> {

@@ -8,7 +8,9 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -277,6 +279,11 @@ impl Rejection {
         }
         if self.reason == Reason::MethodRefused {
             headers.insert(ALLOW, HeaderValue::from_static(self.allow));
+        }
+        // Who stands before us may have read it otherwise, and so what follows it. HTTP/2, where
+        // nothing does, has no such header: hyper leaves it out.
+        if self.reason == Reason::RequestMalformed {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         self.ask_for_patience(headers);
         answer

@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Version};
@@ -160,6 +160,7 @@ impl Sanitizer {
             None
         };
         check_target(&parts)?;
+        check_framing(&parts.headers)?;
         self.check_size(&parts)?;
         self.strip(&mut parts.headers, peer.trusted);
         write_forwarded(&mut parts.headers, peer);
@@ -241,8 +242,7 @@ fn check_target(parts: &Parts) -> Result<(), Rejection> {
     let Some(host) = host else {
         return malformed("no Host header");
     };
-    // A user before it is for people to be misled by (RFC 9110, section 4.2.4).
-    let is_host = Authority::try_from(host.as_bytes()).is_ok() && !host.as_bytes().contains(&b'@');
+    let is_host = Authority::try_from(host.as_bytes()).is_ok_and(|host| is_host_alone(&host));
     if !host.is_empty() && !is_host {
         return malformed("the Host header is not a host");
     }
@@ -256,6 +256,26 @@ fn check_target(parts: &Parts) -> Result<(), Rejection> {
         return malformed("the target names another host than the Host header");
     }
     Ok(())
+}
+
+/// A host, and a port that is a number if there is one; a user before it is for people to be misled
+/// by (RFC 9110, sections 4.2.4 and 7.2).
+fn is_host_alone(authority: &Authority) -> bool {
+    let port = authority.as_str().strip_prefix(authority.host());
+    let is_number = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    port.is_some_and(|port| port.is_empty() || port.strip_prefix(':').is_some_and(is_number))
+}
+
+/// Chunks, or a length. hyper takes any list of codings that ends in chunks, but undoes the chunks
+/// alone, and who stands before us may have read such a list otherwise (RFC 9112, section 6.1).
+fn check_framing(headers: &HeaderMap) -> Result<(), Rejection> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    if codings.next().is_none_or(is_chunked) && codings.next().is_none() {
+        return Ok(());
+    }
+    let found = "a transfer coding that is not chunked alone";
+    Err(Rejection::found_that(Reason::RequestMalformed, found))
 }
 
 /// Whether the client asks for a WebSocket and for nothing else (RFC 9110, section 7.8). Any other

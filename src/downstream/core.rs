@@ -118,10 +118,8 @@ async fn serve(
                 let Some(arrived) = arrived else { break };
                 let (current, line, drain) = (Rc::clone(&current), line.clone(), drain.clone());
                 let open = Open(Arc::clone(&metrics));
-                connections.spawn_local(async move {
-                    let _open = open;
-                    connection::serve(current, arrived, line, drain).await;
-                });
+                let serve = move || connection::serve(current, arrived, line, drain);
+                connections.spawn_local(open.during(serve));
             }
             // A core without requests lets go of what is not in force any more, too.
             () = generations.another() => drop(current.core()),
@@ -171,11 +169,52 @@ fn core(number: usize, generation: &Arc<Generation>, metrics: &Arc<CoreMetrics>)
 /// always one that is due earlier than any of a request.
 const PULSE: Duration = Duration::from_secs(1);
 
+// A panic must unwind, whatever the profile, to cost one connection and not all of them.
+const _: () = assert!(cfg!(panic = "unwind"), "airside is built with panic = \"unwind\"");
+
 /// Counts a connection as open for as long as it lives, also where its task panics.
 struct Open(Arc<CoreMetrics>);
+
+impl Open {
+    /// The connection begins inside, so that its task has room for it once and not twice.
+    async fn during<C: Future<Output = ()>>(self, begin: impl FnOnce() -> C) {
+        begin().await;
+    }
+}
 
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.connection_closed();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_panics_is_missed_by_no_other() {
+        let metrics = Arc::new(CoreMetrics::new(InFlight::default()));
+        let open = || {
+            metrics.connection_opened();
+            Open(Arc::clone(&metrics))
+        };
+        let options = LocalOptions::default();
+        let runtime = Builder::new_current_thread().enable_all().build_local(options).unwrap();
+        runtime.block_on(async {
+            let mut connections = JoinSet::new();
+            let served = Rc::new(RefCell::new(0));
+            for number in 0..5 {
+                let served = Rc::clone(&served);
+                connections.spawn_local(open().during(async move || {
+                    tokio::task::yield_now().await;
+                    assert!(number % 2 == 1, "{number}");
+                    *served.borrow_mut() += 1;
+                }));
+            }
+            while connections.join_next().await.is_some() {}
+            assert_eq!(*served.borrow(), 2);
+        });
+        assert_eq!(metrics.connections(), 0, "and none is counted for ever");
     }
 }

@@ -1,7 +1,7 @@
 //! The access log: one line per request, whatever the log level, as text or JSON. No token and no
 //! query ever stands in it.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -73,7 +73,7 @@ fn fields(exchange: &Exchange, write: &mut dyn FnMut(&str, Field<'_>)) {
     let name = caller.map(Caller::name);
     let plain = |text: Option<&'static str>| text.map_or(Field::Absent, Field::Plain);
     write("request_id", Field::Plain(exchange.request_id.to_str().unwrap_or_default()));
-    write("method", Field::Plain(exchange.method.as_str()));
+    write("method", Field::Plain(bounded(exchange.method.as_str())));
     write("path", Field::Quoted(bounded(exchange.uri.path())));
     write("status", Field::Number(u64::from(status)));
     write("reason", plain(exchange.reason.map(Reason::name)));
@@ -116,7 +116,7 @@ fn text(line: &mut String, fields: impl FnOnce(&mut dyn FnMut(&str, Field<'_>)))
         let _ = write!(line, " {name}=");
         let _ = match field {
             Field::Plain(text) => write!(line, "{text}"),
-            Field::Quoted(text) => write!(line, "{}", serde_json::Value::from(text)),
+            Field::Quoted(text) => quote(line, text),
             Field::Number(number) => write!(line, "{number}"),
             Field::Millis(span) => write!(line, "{:.3}", span.as_secs_f64() * 1e3),
             Field::Absent => write!(line, "-"),
@@ -130,13 +130,35 @@ fn json(line: &mut String, fields: impl FnOnce(&mut dyn FnMut(&str, Field<'_>)))
     fields(&mut |name, field| {
         let _ = write!(line, r#","{name}":"#);
         let _ = match field {
-            Field::Plain(text) | Field::Quoted(text) => {
-                write!(line, "{}", serde_json::Value::from(text))
-            }
+            Field::Plain(text) | Field::Quoted(text) => quote(line, text),
             Field::Number(number) => write!(line, "{number}"),
             Field::Millis(span) => write!(line, "{:.3}", span.as_secs_f64() * 1e3),
             Field::Absent => write!(line, "null"),
         };
     });
     line.push('}');
+}
+
+/// In quotes as JSON has them, with what is no letter of any line escaped as well.
+fn quote(line: &mut String, text: &str) -> fmt::Result {
+    let start = line.len();
+    write!(line, "{}", serde_json::Value::from(text))?;
+    if !text.contains(is_unseen) {
+        return Ok(());
+    }
+    let quoted = line.split_off(start);
+    for letter in quoted.chars() {
+        if is_unseen(letter) {
+            write!(line, "\\u{:04x}", u32::from(letter))?;
+        } else {
+            line.push(letter);
+        }
+    }
+    Ok(())
+}
+
+/// What JSON leaves as it is, although it ends lines, moves the cursor of terminals (C1), or turns
+/// the direction of what follows.
+const fn is_unseen(letter: char) -> bool {
+    matches!(letter, '\u{7f}'..='\u{9f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -129,16 +129,16 @@ impl Exchange {
         }
     }
 
+    /// Whether an answer without content is asked for.
+    #[must_use]
+    pub fn asked_for_head(&self) -> bool {
+        self.method == Method::HEAD
+    }
+
     /// The request's id, as it is sent upstream and back.
     #[must_use]
     pub const fn request_id(&self) -> &HeaderValue {
         &self.request_id
-    }
-
-    /// Whether an answer to it has no body (HEAD).
-    #[must_use]
-    pub fn asked_for_the_head(&self) -> bool {
-        self.method == Method::HEAD
     }
 
     /// Who is calling, as far as trusted peers say.

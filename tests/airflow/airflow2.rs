@@ -50,7 +50,7 @@ pub(crate) fn airflow_2(name: &'static str, server: &'static str, backends: &[&s
 }
 
 /// Our backend first, then passwords, then the browser's session.
-fn chained() -> Recipe {
+pub(crate) fn chained() -> Recipe {
     airflow_2("airflow-2", "2.10.5", &[OURS, BASIC, SESSION])
 }
 

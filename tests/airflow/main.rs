@@ -17,6 +17,7 @@ mod browser;
 mod callers;
 mod clients;
 mod compatibility;
+mod confusion;
 mod dev;
 mod exchange;
 mod execution;

@@ -107,7 +107,12 @@ fn a_flood_of_strange_input_makes_no_new_series() {
         header["kid"] = format!("kid-{number}").into();
         let claims = v2_app().with("sub", format!("sub-{number}"));
         let token = SigningKey::shared().sign(&header, claims.value());
-        Request::new(&format!("METHOD{number}"), &format!("/api/v2/path-{number}")).bearer(&token)
+        Request::new(&format!("METHOD{number}"), &format!("/api/v2/path-{number}"))
+            .host(&format!("host-{number}"))
+            .header("User-Agent", &format!("agent-{number}"))
+            .header("X-Forwarded-For", &format!("192.0.2.{number}"))
+            .header("X-Request-Id", &format!("id-{number}"))
+            .bearer(&token)
     };
     scene.ask(&stranger(0));
     scene.ask(&Request::get("/api/v2/dags"));

@@ -2,17 +2,19 @@
 
 use serde_json::json;
 
+use crate::support::airflow;
 use crate::support::config::SECRET;
 use crate::support::entra::{APP, v2_app};
-use crate::support::expect::{Verdicts, is_request_id};
+use crate::support::expect::{Verdicts, assert_refused, is_request_id};
 use crate::support::http::{Connection, Request};
+use crate::support::http2::Http2;
 use crate::support::keys::open_hs512;
 use crate::support::scene::Scene;
 use crate::support::upstream::{Answer, Received};
 
 #[test]
 fn forged_identity_headers_are_removed_on_every_path() {
-    const FORGED: [&str; 12] = [
+    const FORGED: [&str; 16] = [
         "X-Airside-User",
         "x-airside-user",
         "X_Airside_User",
@@ -25,8 +27,13 @@ fn forged_identity_headers_are_removed_on_every_path() {
         "X_Airside_Assertion",
         "X-Airside-Anything",
         "x.airside_",
+        "x_AIRSIDE_user",
+        "X.AIRSIDE.ROLES",
+        "X-Airside_Issuer",
+        "X-Airside.Assertion",
     ];
-    let scene = Scene::start();
+    let scene = Scene::with(|config| config.set("/access/preflight", "airflow"));
+    let mut http2 = Http2::open(scene.airside.proxy);
     let token = v2_app().token();
     let mut verdicts = Verdicts::default();
     for (label, request) in [
@@ -40,6 +47,14 @@ fn forged_identity_headers_are_removed_on_every_path() {
         ("session cookie", Request::get("/api/v2/dags").cookie("_token=x")),
         ("bearer", Request::get("/api/v2/dags").bearer(&token)),
         ("bearer, unsafe", Request::post("/api/v2/variables").bearer(&token)),
+        ("a token of Airflow's", Request::get("/api/v2/dags").bearer(&airflow::token())),
+        (
+            "preflight",
+            Request::new("OPTIONS", "/api/v2/dags")
+                .header("Origin", "https://dashboard.example")
+                .header("Access-Control-Request-Method", "POST"),
+        ),
+        ("OPTIONS", Request::new("OPTIONS", "/api/v2/dags").bearer(&token)),
     ] {
         for name in FORGED {
             let request = request.clone().header(name, "forged").header(name, "forged, forged");
@@ -50,7 +65,20 @@ fn forged_identity_headers_are_removed_on_every_path() {
         let all = FORGED.iter().fold(request, |request, name| request.header(name, "forged"));
         let received = scene.forwarded(&all);
         verdicts.check(label, !received.text().contains("forged"), received.text());
+        let answer = http2.ask(&all);
+        verdicts.check(&format!("{label} by HTTP/2"), answer.status == 200, answer.text());
+        for received in scene.upstream.take() {
+            verdicts.check(label, !received.text().contains("forged"), received.text());
+        }
     }
+    let websocket = Request::get("/api/v2/live")
+        .bearer(&token)
+        .header("Connection", "Upgrade")
+        .header("Upgrade", "websocket");
+    let all = FORGED.iter().fold(websocket, |request, name| request.header(name, "forged"));
+    let received = scene.forwarded(&all);
+    verdicts.check("WebSocket", received.header("upgrade") == Some("websocket"), received.text());
+    verdicts.check("WebSocket", !received.text().contains("forged"), received.text());
     // What merely looks alike is none of ours.
     let request = Request::get("/api/v2/dags").bearer(&token).header("X-Airsid-User", "kept");
     verdicts.check("X-Airsid-User", scene.forwarded(&request).text().contains("kept"), ());
@@ -127,6 +155,34 @@ fn an_upgrade_without_identity_is_not_passed_on() {
 }
 
 #[test]
+fn a_token_anywhere_but_in_authorization_is_none() {
+    let scene = Scene::start();
+    let token = v2_app().token();
+    let dags = || Request::get("/api/v2/dags");
+    for request in [
+        Request::get(&format!("/api/v2/dags?token={token}")),
+        Request::get(&format!("/api/v2/dags?access_token={token}")),
+        Request::get(&format!("/api/v2/dags?_token={token}")),
+        dags().header("Sec-WebSocket-Protocol", &format!("bearer.{token}, bearer, {token}")),
+        dags().header("Proxy-Authorization", &format!("Bearer {token}")),
+        dags().header("X-Authorization", &format!("Bearer {token}")),
+        dags().header("X-Forwarded-Access-Token", &token),
+        dags().header("X-Auth-Request-Access-Token", &token),
+        dags().header("X-Airside-Assertion", &token),
+        dags().header("Authorization_", &format!("Bearer {token}")),
+        dags().cookie(&format!("access_token={token}; Authorization=Bearer {token}")),
+        Request::new("POST", "/api/v2/dags")
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .body(format!("access_token={token}")),
+    ] {
+        assert_refused(&scene.ask(&request), 401, "credential_missing");
+        let by_http2 = Http2::open(scene.airside.proxy).ask(&request);
+        assert_refused(&by_http2, 401, "credential_missing");
+    }
+    assert!(scene.upstream.requests().is_empty());
+}
+
+#[test]
 fn trailers_are_dropped() {
     let scene = Scene::start();
     let token = v2_app().token();
@@ -134,7 +190,8 @@ fn trailers_are_dropped() {
     let request = format!(
         "POST /api/v2/variables HTTP/1.1\r\nHost: airflow\r\nAuthorization: Bearer {token}\r\n\
          Transfer-Encoding: chunked\r\nTrailer: X-Airside-User\r\n\r\n\
-         4\r\nbody\r\n0\r\nX-Airside-User: forged\r\nAuthorization: Bearer forged\r\n\r\n"
+         4\r\nbody\r\n0\r\nX-Airside-User: forged\r\nAuthorization: Bearer forged\r\n\
+         Content-Length: 7\r\nHost: forged\r\nTransfer-Encoding: forged\r\n\r\n"
     );
     connection.send(request.as_bytes()).unwrap();
     let answer = connection.response_to("POST").unwrap();

@@ -244,7 +244,13 @@ fn trailers_are_dropped() {
     let mut fields = get("/api/v2/variables").to_vec();
     fields[0].1 = "POST";
     fields.push(("authorization", token.as_str()));
-    let trailers = block(&[("x-airside-user", "mallory"), ("x-late", "1")]);
+    let trailers = block(&[
+        ("x-airside-user", "mallory"),
+        ("authorization", "Bearer mallory"),
+        ("content-length", "7"),
+        ("host", "mallory"),
+        ("x-late", "1"),
+    ]);
     let mut raw = Raw::open(scene.airside.proxy);
     raw.send(
         &[
@@ -259,6 +265,19 @@ fn trailers_are_dropped() {
     let received = scene.upstream.last();
     assert_eq!(received.body, b"body");
     assert!(!received.text().contains("mallory") && !received.text().contains("x-late"));
+}
+
+#[test]
+fn a_refused_head_request_is_answered_without_content() {
+    let scene = Scene::start();
+    let request = Request::new("HEAD", "/api/v2/dags");
+    // A client that is sent content here takes it for a broken connection.
+    let by_http2 = Http2::open(scene.airside.proxy).ask(&request);
+    for answer in [scene.ask(&request), by_http2] {
+        assert_eq!((answer.status, answer.body.len()), (401, 0));
+        let get = scene.ask(&Request::get("/api/v2/dags"));
+        assert_eq!(answer.header("content-length"), get.header("content-length"));
+    }
 }
 
 #[test]

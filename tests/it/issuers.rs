@@ -1,11 +1,15 @@
 //! Issuers other than Entra: any OpenID issuer, and Airflow with keys of its own.
 
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::{Value, json};
 
 use crate::support::airflow;
 use crate::support::airside::Airside;
 use crate::support::config::Config;
-use crate::support::entra::now;
+use crate::support::entra::{now, v2_app};
 use crate::support::expect::{Verdicts, assert_refused};
 use crate::support::http::Request;
 use crate::support::issuer::Issuer;
@@ -182,4 +186,23 @@ fn airflows_keys_have_one_place() {
         assert_eq!(ended.code, Some(78), "{}", ended.log());
         assert!(ended.stderr.contains("exactly one of"), "{}", ended.stderr);
     }
+}
+
+#[test]
+fn an_endless_document_of_an_issuer_is_not_read_to_its_end() {
+    let issuer = Issuer::start();
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&taken);
+    issuer.script(move |stream| {
+        let head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{\"keys\":[";
+        let _refused = stream.write_all(head);
+        while stream.write_all(&[b' '; 8 * 1024]).is_ok() {
+            counted.fetch_add(8 * 1024, Ordering::Relaxed);
+        }
+    });
+    let scene = Scene::of(issuer, Upstream::start(), |config| config);
+    assert_refused(&scene.present(&v2_app().token()), 503, "keys_unavailable");
+    // What the system's buffers hold comes on top of what is read.
+    let each = taken.load(Ordering::Relaxed) / scene.issuer.fetches();
+    assert!(each < 32 << 20, "{each} bytes for each fetch");
 }

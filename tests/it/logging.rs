@@ -1,11 +1,14 @@
 //! One line per request, in text or JSON, and never a byte of a token.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
 use crate::support::airflow;
 use crate::support::entra::{APP, id_token, now, v2_app, v2_user};
 use crate::support::expect::Verdicts;
 use crate::support::http::{Connection, Request};
+use crate::support::http2::Http2;
 use crate::support::keys::{SigningKey, parts, unsigned};
 use crate::support::scene::Scene;
 
@@ -189,10 +192,141 @@ fn a_caller_cannot_write_lines_of_its_own() {
         scene.present(&SigningKey::shared().sign(&header, v2_app().value()));
         scene.ask(&Request::get("/api/v2/%0d%0ainjected%20line%1b"));
         scene.ask(&Request::get("/dags/%0d%0ainjected%20line%1b"));
+        // Line ends of other scripts and of terminals, and what would be another field.
+        for odd in ["\u{85}injected line", "\u{2028}injected line", "\u{9b}31minjected line"] {
+            scene.present(&v2_user().with("oid", odd).token());
+            scene.ask(&Request::get("/dags/x").header("User-Agent", odd));
+            scene.ask(&Request::get("/dags/x").header("X-Forwarded-For", odd));
+            scene.ask(&Request::get(&format!("/dags/{odd}").replace(' ', "")));
+        }
+        let forged = "x status=200 reason=none principal=admin";
+        scene.present(&v2_user().with("aud", forged).token());
+        scene.present(&v2_user().with("iss", forged).token());
         let ended = scene.finish();
         for line in ended.log().lines() {
             assert!(!line.starts_with("injected"), "{line}");
-            assert!(!line.contains('\u{1b}'), "{line:?}");
+            assert!(!line.contains(|letter: char| letter.is_control()), "{line:?}");
+            assert!(!line.contains('\u{2028}'), "{line:?}");
+            // What a caller says stands in quotes, and is no field of the line.
+            let unquoted: String = line.replace("\\\"", "").split('"').step_by(2).collect();
+            assert!(!unquoted.contains("principal=admin"), "{line}");
+        }
+    }
+}
+
+/// Every way in which a token can come to us and be refused, or pass.
+fn carrying(token: &str) -> Vec<Request> {
+    let dags = || Request::get("/api/v2/dags");
+    vec![
+        dags().bearer(token),
+        dags().bearer(&format!("{token}x")),
+        dags().bearer(&format!("x{token}")),
+        dags().bearer(&format!("{token} {token}")),
+        dags().bearer(token).bearer(token),
+        dags().bearer(&format!("{token}.{token}")),
+        dags().header("Authorization", &format!("Basic {token}")),
+        dags().header("Authorization", token),
+        dags().cookie(&format!("_token={token}")),
+        dags().cookie(&format!("theme={token}")),
+        Request::post("/api/v2/dags")
+            .cookie(&format!("_token={token}"))
+            .header("Sec-Fetch-Site", "x"),
+        Request::get(&format!("/api/v2/dags?token={token}")),
+        Request::get(&format!("/?next=%2F%3Ftoken%3D{token}")),
+        dags().header("Referer", &format!("http://a/?token={token}")),
+        dags().header("X-Airside-Assertion", token),
+        dags().header("X-Forwarded-For", token),
+        dags().header("X-Request-Id", token),
+        dags().header("traceparent", token),
+        Request::get("/api/v2/version").bearer(token),
+        Request::get("/api/v2/../x").bearer(token),
+        Request::get("/airside/x").bearer(token),
+        Request::get("/execution/x").bearer(token),
+        Request::new("TRACE", "/").bearer(token),
+        Request::post("/airside/token").body(format!("subject_token={token}&grant_type={token}")),
+        Request::new("POST", "/api/v2/variables").body(token),
+        dags().bearer(token).header("X-Filler", &"x".repeat(70_000)),
+    ]
+}
+
+#[test]
+fn three_tokens_are_told_to_nobody_at_any_level_by_either_protocol() {
+    let canaries = [
+        v2_user().with("canary", "CANARYgood").token(),
+        v2_app().with("canary", "CANARYlate").with("exp", now() - 3600).token(),
+        SigningKey::stranger().token(v2_app().with("canary", "CANARYfalse").value()),
+    ];
+    for level in ["error", "warn", "info", "debug", "trace"] {
+        let scene = Scene::with(|config| {
+            config
+                .set("/log/level", level)
+                .set("/exchange/enabled", true)
+                .set("/access/execution_api", "verify")
+        });
+        let mut told = String::new();
+        for token in &canaries {
+            for request in carrying(token) {
+                let mut http2 = Http2::open(scene.airside.proxy);
+                for answer in
+                    [request.try_send(scene.airside.proxy).ok(), http2.try_ask(&request).ok()]
+                {
+                    let Some(answer) = answer else { continue };
+                    write!(told, "{:?} {}", answer.head.fields, answer.text()).unwrap();
+                }
+            }
+            for broken in [
+                format!("GET /?{token} HTTP/1.1\r\nHost: a\r\nAuthorization : {token}\r\n\r\n"),
+                format!("{token} / HTTP/1.1\r\nHost: {token}\r\n\r\n"),
+                format!("GET / HTTP/1.1\r\nHost: a\r\n{token}\r\n\r\n"),
+            ] {
+                let mut connection = Connection::open(scene.airside.proxy);
+                connection.send(broken.as_bytes()).unwrap();
+                told += &String::from_utf8_lossy(&connection.rest().unwrap_or_default());
+            }
+        }
+        for path in ["/metrics", "/readyz", "/livez", "/jwks.json", "/status", "/"] {
+            told += &scene.airside.ask_admin(path).text();
+        }
+        told += &scene.finish().log();
+        let mut verdicts = Verdicts::default();
+        for token in &canaries {
+            let [_, payload, signature] = parts(token);
+            for part in [payload, signature] {
+                for piece in [&part[..24], &part[part.len() - 24..]] {
+                    verdicts.check(level, !told.contains(piece), line_of(&told, piece));
+                }
+            }
+        }
+        // Nor is what is in it, beyond what a line needs.
+        for word in ["CANARY", "alice@contoso", "Alice"] {
+            verdicts.check(level, !told.contains(word), line_of(&told, word));
+        }
+    }
+}
+
+#[test]
+fn a_refusal_says_nothing_of_who_was_asked_for() {
+    let scene = Scene::start();
+    // One of them is known here by then.
+    assert_eq!(scene.present(&v2_user().token()).status, 200);
+    let mut verdicts = Verdicts::default();
+    for (label, forge) in [
+        ("forged", (|claims| SigningKey::stranger().token(claims)) as fn(&Value) -> String),
+        ("unsigned", |claims| unsigned(&SigningKey::shared().header(), claims)),
+    ] {
+        let told = |name: &str, role: &str| {
+            let claims = v2_user().with("oid", name).roles(&[role]);
+            let answer = scene.present(&forge(claims.value()));
+            let mut body = answer.json();
+            body["request_id"].take();
+            let challenge = answer.header("www-authenticate").map(str::to_owned);
+            (answer.status, challenge, body, answer.header("content-length").map(str::to_owned))
+        };
+        let known = told(crate::support::entra::USER, "Airflow.Admin");
+        verdicts.check(label, known.0 == 401, &known);
+        for (name, role) in [("nobody", "Airflow.Admin"), ("admin", "nothing"), ("", "")] {
+            let unknown = told(name, role);
+            verdicts.check(label, unknown == known, (unknown, &known));
         }
     }
 }

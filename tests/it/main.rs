@@ -23,6 +23,7 @@ mod examples;
 mod exchange;
 mod execution;
 mod fab;
+mod framing;
 mod handoff;
 mod headers;
 mod http2;

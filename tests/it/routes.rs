@@ -6,8 +6,10 @@ use crate::support::airflow;
 use crate::support::config::Config;
 use crate::support::entra::{now, v2_app};
 use crate::support::expect::{Verdicts, assert_refused};
-use crate::support::http::{Connection, Request};
+use crate::support::http::{Connection, Request, Response};
+use crate::support::http2::Http2;
 use crate::support::scene::Scene;
+use crate::support::upstream::Received;
 
 /// What becomes of a request without a credential.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,6 +50,16 @@ fn the_open_entries_are_exact() {
             ("GET", "/api/v2/version/x", Protected),
             ("GET", "/api/v2/version.json", Protected),
             ("GET", "/api/v2/version;x=y", Protected),
+            ("GET", "/api/v2;x=y/version", Protected),
+            ("GET", "/api/v2/monitor/health;/dags", Protected),
+            ("GET", "/api/v2/monitor/health/dags", Protected),
+            ("GET", "/api/v2/monitor//health", Protected),
+            ("GET", "/api/v2/monitor/health//", Protected),
+            ("GET", "/api/v2/monitor/health.json", Protected),
+            ("GET", "/api/v2/MONITOR/health", Protected),
+            ("GET", "/api/V2/version", Protected),
+            ("PATCH", "/api/v2/monitor/health", Protected),
+            ("HEADX", "/api/v2/version", Protected),
             ("GET", "/api/v2/Version", Protected),
             ("GET", "/api/v2/monitor/healthX", Protected),
             ("GET", "/api/v2/monitor/health/", Protected),
@@ -73,6 +85,22 @@ fn an_encoded_path_is_never_open() {
             ("GET", "/api/v2/version%3Fx", Protected),
             ("GET", "/api/v2/dags%23/api/v2/version", Protected),
             ("GET", "/api/v2/version%252F..", Protected),
+            ("GET", "/api/v2/version%2F", Protected),
+            ("GET", "/api/v2/monitor%2Fhealth", Protected),
+            ("GET", "/api/v2/monitor%252fhealth", Protected),
+            ("GET", "/api/v2/monitor/health%2f%252e%252e%2fdags", Protected),
+            ("GET", "/api/v2/monitor/health%3b/dags", Protected),
+            ("GET", "/api/v2/monitor/health%2ejson", Protected),
+            ("GET", "/%2Fapi/v2/version", Protected),
+            // Letters that only some take for the same: wide, long, without a dot, overlong.
+            ("GET", "/api/v2/%EF%BD%96ersion", Protected),
+            ("GET", "/api/v2/ver%C5%BFion", Protected),
+            ("GET", "/api/v2/vers%C4%B1on", Protected),
+            ("GET", "/api/v2%C0%AFversion", Protected),
+            ("GET", "/api/v2%E2%81%84version", Protected),
+            ("GET", "/api/v2/x/%C0%AE%C0%AE/version", Protected),
+            ("GET", "/api/v2/x/%E2%80%A5/version", Protected),
+            ("GET", "/api/v2/version%E2%80%8B", Protected),
             ("POST", "/auth%2Ftoken", Protected),
             ("POST", "/auth/toke%6e", Protected),
         ],
@@ -110,6 +138,14 @@ fn ambiguous_paths_are_refused_before_anything_else() {
         &[
             ("GET", "/api/v2/monitor/health/../../dags", Ambiguous),
             ("GET", "/api/v2/version/..", Ambiguous),
+            ("GET", "/api/v2/monitor/health%2f..%2f..%2fdags", Ambiguous),
+            ("GET", "/api/v2/monitor/health%2F..%2F..%2Fdags", Ambiguous),
+            ("GET", "/api/v2/monitor/health/..;/..;/dags", Ambiguous),
+            ("GET", "/api/v2/monitor/health/..;a=b/dags", Ambiguous),
+            ("GET", "/api/v2/monitor/health/%2e%2e;/dags", Ambiguous),
+            ("GET", "/api/v2/monitor/health/.;/dags", Ambiguous),
+            ("GET", "/api/v2/version%00", Ambiguous),
+            ("GET", "/api/v2/version%0d%0aX:y", Ambiguous),
             ("GET", "/api/v2/./version", Ambiguous),
             ("GET", "/api/v2/version/.", Ambiguous),
             ("GET", "/..", Ambiguous),
@@ -508,6 +544,18 @@ fn every_table_is_applied_below_the_base_path_too() {
             ("GET", "/execution/x", Closed),
             ("GET", "/airflow/airside/x", NotFound),
             ("GET", "/airflow/../api/v2/dags", Ambiguous),
+            ("GET", "/airflow/..%2fapi/v2/dags", Ambiguous),
+            ("GET", "/airflow/..;/api/v2/dags", Ambiguous),
+            ("GET", "/airflow%2f%2e%2e/api/v2/dags", Ambiguous),
+            ("GET", "//airflow/api/v2/version", Ambiguous),
+            ("GET", "/airflow//api/v2/dags", Protected),
+            ("GET", "/airflow//api/v2/version", Protected),
+            ("GET", "/airflow/airflow/api/v2/dags", Passed),
+            ("GET", "/airflow/airflow/api/v2/version", Passed),
+            ("GET", "/airflowx/api/v2/version", Passed),
+            ("GET", "/AIRFLOW/api/v2/dags", Passed),
+            ("GET", "/airflow;x/api/v2/dags", Passed),
+            ("GET", "/airflow/api/v2/version/", Protected),
             ("POST", "/airflow/dags", Protected),
         ],
     );
@@ -735,36 +783,50 @@ fn the_host_that_a_trusted_proxy_names_counts_across_sites() {
     assert_refused(&scene.ask(&request("https://evil.example")), 403, "cross_site");
 }
 
-/// Sends each request without a credential, with forged headers on it, and checks what became of
-/// it; what passes must arrive with the same target and without the forgery.
+/// Sends each request without a credential, with forged headers on it and by both protocols, and
+/// checks what became of it; what passes must arrive with the same target and without the forgery.
 fn judge(hook: impl FnOnce(Config) -> Config, cases: &[(&str, &str, Outcome)]) {
     let scene = Scene::with(hook);
+    let mut http2 = Http2::open(scene.airside.proxy);
     let mut verdicts = Verdicts::default();
     for &(method, target, expected) in cases {
-        let label = format!("{method} {target}");
         let request = Request::new(method, target)
             .header("X-Airside-User", "forged")
             .header("X_Airside_Roles", "forged")
             .header("X.Airside.Issuer", "forged");
+        let label = format!("{method} {target}");
         let answer = scene.ask(&request);
-        let received = scene.upstream.take();
-        let refused: (u16, &[&str]) = match expected {
-            Passed => {
-                let same = received.len() == 1 && received[0].target() == target;
-                let clean = received.iter().all(|request| {
-                    let text = request.text();
-                    !text.contains("forged") && !text.to_lowercase().contains("x-airside-")
-                });
-                verdicts.check(&label, answer.status == 200 && same && clean, (answer, received));
-                continue;
-            }
-            Protected => (401, &["credential_missing"]),
-            Closed => (403, &["access_closed"]),
-            NotFound => (404, &["not_found"]),
-            MethodRefused => (405, &["method_refused"]),
-            Ambiguous => (400, &["path_ambiguous"]),
-        };
-        verdicts.refused(&label, &answer, refused.0, refused.1);
-        verdicts.check(&label, received.is_empty(), "a request upstream");
+        became(&mut verdicts, &label, target, expected, &answer, &scene.upstream.take());
+        let answer = http2.ask(&request);
+        let label = format!("{label} by HTTP/2");
+        became(&mut verdicts, &label, target, expected, &answer, &scene.upstream.take());
     }
+}
+
+fn became(
+    verdicts: &mut Verdicts,
+    label: &str,
+    target: &str,
+    expected: Outcome,
+    answer: &Response,
+    received: &[Received],
+) {
+    let refused: (u16, &[&str]) = match expected {
+        Passed => {
+            let same = received.len() == 1 && received[0].target() == target;
+            let clean = received.iter().all(|request| {
+                let text = request.text();
+                !text.contains("forged") && !text.to_lowercase().contains("x-airside-")
+            });
+            verdicts.check(label, answer.status == 200 && same && clean, (answer, received));
+            return;
+        }
+        Protected => (401, &["credential_missing"]),
+        Closed => (403, &["access_closed"]),
+        NotFound => (404, &["not_found"]),
+        MethodRefused => (405, &["method_refused"]),
+        Ambiguous => (400, &["path_ambiguous"]),
+    };
+    verdicts.refused(label, answer, refused.0, refused.1);
+    verdicts.check(label, received.is_empty(), "a request upstream");
 }

@@ -83,6 +83,12 @@ impl Request {
         [head.into_bytes(), body].concat()
     }
 
+    /// Whether a well-behaved client of HTTP/2 can send it.
+    pub(crate) fn suits_http2(&self) -> bool {
+        self.target.starts_with('/')
+            && format!("http://a{}", self.target).parse::<http::Uri>().is_ok()
+    }
+
     /// The same for a client of HTTP/2.
     pub(crate) fn as_http2(&self, address: SocketAddr) -> http::Request<Full<Bytes>> {
         let host = self.host.clone().unwrap_or_else(|| address.to_string());
