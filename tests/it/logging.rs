@@ -276,7 +276,7 @@ fn three_tokens_are_told_to_nobody_at_any_level_by_either_protocol() {
             }
             for broken in [
                 format!("GET /?{token} HTTP/1.1\r\nHost: a\r\nAuthorization : {token}\r\n\r\n"),
-                format!("{token} / HTTP/1.1\r\nHost: {token}\r\n\r\n"),
+                format!("GET / HTTP/1.1\r\nHost: {token}\r\nConnection: close\r\n\r\n"),
                 format!("GET / HTTP/1.1\r\nHost: a\r\n{token}\r\n\r\n"),
             ] {
                 let mut connection = Connection::open(scene.airside.proxy);
