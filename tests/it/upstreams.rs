@@ -72,6 +72,9 @@ fn an_airflow_that_is_down_costs_no_request_and_is_used_again_when_it_is_back() 
     let address = several.upstreams[0].address().to_string();
     for _ in 0..10 {
         assert_eq!(several.get().status, 200);
+    }
+    // By now no core takes the end of a connection for an idle one: a POST is not sent twice.
+    for _ in 0..10 {
         assert_eq!(several.post().status, 200);
     }
     assert!(!several.is_up(0) && several.is_up(1));
