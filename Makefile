@@ -1,6 +1,6 @@
 # What a contributor calls; needs cargo, python3 and make, and `fuzz` a C++ compiler.
 
-.PHONY: test test-packages test-all test-airflow differential conformance simulation fuzz flood soak fmt lint clean-airflow
+.PHONY: test test-packages test-all test-airflow differential conformance simulation fuzz bench flood soak fmt lint clean-airflow
 
 # Everything there is, with a table at the end of what ran and what did not.
 test:
@@ -44,6 +44,16 @@ simulation:
 # Mutated inputs for each parser until one breaks a promise, ten minutes each; `SECONDS=`, `TARGETS=`.
 fuzz:
 	python3 fuzz/run.py $(SECONDS:%=--seconds=%) $(TARGETS)
+
+# What the steps of a request cost; with `HARNESS=`, the folder of a harness that compares proxies by the
+# processor time of a request (its `run.py`, with a subject `airside`), that comparison too.
+bench:
+	cargo bench --bench steps
+ifdef HARNESS
+	cargo build --release
+	cd $(HARNESS) && BENCH_AIRSIDE=$(CURDIR)/target/release/airside python3 run.py \
+		--subjects nginx-plain,airside --base nginx-plain --scenarios O,B,C,D,E,F,G,H $(ARGS)
+endif
 
 # What valid traffic feels of floods of refused requests; needs Linux with two processors and chrt.
 flood:

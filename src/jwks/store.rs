@@ -242,15 +242,16 @@ impl KeyStore {
         kid: Option<&str>,
         judge: impl Fn(&mut dyn Iterator<Item = &Key>) -> Result<T, Rejection>,
     ) -> Result<(T, KeyStamp), Rejection> {
-        let before = self.current.load_full();
+        let before = self.usable();
         let refusal = match self.judge_now(kid, &judge) {
             Ok(good) => return Ok(good),
             Err(refusal) => refusal,
         };
         if refusal.may_change {
             self.fetch_once().await;
-            // Another's fetch may have ended in between, so that there was none to be had.
-            if !is_same(before.as_ref(), self.current.load_full().as_ref()) {
+            // Another's fetch may have ended in between, so that there was none to be had; or the keys
+            // have become too old meanwhile.
+            if !is_same(before.as_ref(), self.usable().as_ref()) {
                 return self.judge_now(kid, &judge).map_err(|refusal| refusal.rejection);
             }
         }
