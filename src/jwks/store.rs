@@ -535,6 +535,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn keys_that_become_too_old_while_a_request_waits_are_none() {
+        let store = store();
+        fetch(&store, Some(keys(&["a"])));
+        tokio::time::advance(SCHEDULE.stale_for - SCHEDULE.timeout / 2).await;
+        // Nobody fetches: the request waits its time, and half of it is more than the keys have.
+        assert_eq!(find(&store, "b").await.unwrap_err(), Reason::KeysUnavailable);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_key_without_a_name_is_tried_where_no_key_has_the_tokens_name() {
         /// A key that can be told by its `issuer`, as a signature is by its key.
         fn key(kid: Option<&str>, signer: &str) -> serde_json::Value {
