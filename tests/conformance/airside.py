@@ -13,11 +13,13 @@ from pathlib import Path
 from exchanges import SECRET, Exchange
 
 START = 30.0
+FRAMED = re.compile(rb"(?i)\r\n(content-length|transfer-encoding):|^HTTP/1.1 (204|304)")
 LISTENING = re.compile(r"listening listener=proxy address=([\d.]+):(\d+)")
 
 
 class Airflow:
-    """Gives the answer of the exchange under way to whoever asks, then the end of the connection."""
+    """Gives the answer of the exchange under way to whoever asks; after one whose end cannot be told
+    otherwise, the end of the connection."""
 
     def __init__(self) -> None:
         self.answer = b""
@@ -32,11 +34,13 @@ class Airflow:
 
     def converse(self, stream: socket.socket) -> None:
         with stream:
-            if read_request(stream):
+            while read_request(stream):
                 stream.sendall(self.answer)
-                stream.shutdown(socket.SHUT_WR)
-                while stream.recv(65536):
-                    pass
+                if not FRAMED.search(self.answer):
+                    stream.shutdown(socket.SHUT_WR)
+                    while stream.recv(65536):
+                        pass
+                    return
 
 
 def read_request(stream: socket.socket) -> bool:
