@@ -538,8 +538,9 @@ mod tests {
     async fn keys_that_become_too_old_while_a_request_waits_are_none() {
         let store = store();
         fetch(&store, Some(keys(&["a"])));
-        tokio::time::advance(SCHEDULE.stale_for - SCHEDULE.timeout / 2).await;
-        // Nobody fetches: the request waits its time, and half of it is more than the keys have.
+        let left = SCHEDULE.timeout / 2;
+        tokio::time::advance(SCHEDULE.stale_for.saturating_sub(left)).await;
+        // Nobody fetches: the request waits its time, which is more than the keys have left.
         assert_eq!(find(&store, "b").await.unwrap_err(), Reason::KeysUnavailable);
     }
 
