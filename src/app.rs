@@ -25,7 +25,7 @@ use crate::admin::health::{Health, Stage};
 use crate::admin::{self, Admin};
 use crate::config::used::Drain;
 use crate::config::{Config, KeySource, Problems};
-use crate::downstream::acceptor::{self, Entrances};
+use crate::downstream::acceptor;
 use crate::downstream::core::{self, Blueprint};
 use crate::generation::Succession;
 use crate::shutdown::{self, Signals, Trigger};
@@ -63,6 +63,8 @@ pub enum StartError {
     },
     /// A thread could not be started.
     Thread(io::Error),
+    /// No connection can be accepted.
+    Accept(io::Error),
 }
 
 impl fmt::Display for StartError {
@@ -73,6 +75,7 @@ impl fmt::Display for StartError {
                 "the {listener} listener cannot be bound to {address}: {error}; is the port taken?"
             ),
             Self::Thread(error) => write!(f, "a thread cannot be started: {error}"),
+            Self::Accept(error) => write!(f, "no connection can be accepted: {error}"),
         }
     }
 }
@@ -120,9 +123,8 @@ impl App {
         }
         let admin = tokio::spawn(admin::serve(admin.listener, shown)).abort_handle();
         let workers = execution.map(|bound| bound.listener);
-        let entrances = Entrances::new(proxy.listener, workers).map_err(StartError::Thread)?;
-        // It owns the cores' handles: without it they end with their last connection.
-        tokio::spawn(acceptor::accept(entrances, handles, generations, draining));
+        let accepting = acceptor::start(proxy.listener, workers, handles, generations, draining);
+        accepting.await.map_err(StartError::Accept)?;
         stage.serving();
         let proxy = proxy.address;
         Ok(Self {

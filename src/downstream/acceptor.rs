@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::oneshot;
 use tokio::time::sleep;
 use tracing::warn;
 
@@ -26,24 +27,20 @@ pub enum Entrance {
 
 /// The sockets that connections come in by.
 #[derive(Debug)]
-pub struct Entrances {
+struct Entrances {
     callers: Door,
     workers: Option<Door>,
 }
 
-/// One of them. What it accepts is not tokio's yet: only the core that serves it gets to wait for it.
+/// One of them. What it accepts is not tokio's yet: only the core that serves it waits for it.
 type Door = AsyncFd<TcpListener>;
 
 impl Entrances {
-    /// Where callers connect, and workers, if that is not the same. Must run on a tokio runtime.
+    /// Where callers connect, and workers, if that is not the same; neither may block. Must run on
+    /// the runtime that accepts.
     #[expect(deprecated, reason = "a listener keeps its descriptor; what replaces it is unsafe")]
-    pub fn new(
-        callers: tokio::net::TcpListener,
-        workers: Option<tokio::net::TcpListener>,
-    ) -> io::Result<Self> {
-        let door = |listener: tokio::net::TcpListener| {
-            AsyncFd::with_interest(listener.into_std()?, Interest::READABLE)
-        };
+    fn new(callers: TcpListener, workers: Option<TcpListener>) -> io::Result<Self> {
+        let door = |listener| AsyncFd::with_interest(listener, Interest::READABLE);
         Ok(Self { callers: door(callers)?, workers: workers.map(door).transpose()? })
     }
 
@@ -68,9 +65,34 @@ async fn accept_one(door: &Door) -> io::Result<(TcpStream, SocketAddr)> {
     Ok((socket, address))
 }
 
-/// Accepts until the drain begins, and then who has connected before. Above `limits.connections` open
-/// ones some more are taken to be told so, the rest is closed.
-pub async fn accept(
+/// Accepts on the first of the cores, so that what it serves itself never changes threads, until
+/// the drain begins, and then who has connected before. It owns the handles: without it cores end with
+/// their last connection. An error says why nothing can be accepted.
+pub async fn start(
+    callers: tokio::net::TcpListener,
+    workers: Option<tokio::net::TcpListener>,
+    cores: Vec<Handle>,
+    generations: Generations,
+    drain: Drain,
+) -> io::Result<()> {
+    let callers = callers.into_std()?;
+    let workers = workers.map(tokio::net::TcpListener::into_std).transpose()?;
+    let Some(host) = cores.first().cloned() else {
+        return Err(io::Error::other("there is no core"));
+    };
+    let (report, begun) = oneshot::channel();
+    host.host(async move || match Entrances::new(callers, workers) {
+        Ok(entrances) => {
+            drop(report.send(Ok(())));
+            accept(entrances, cores, generations, drain).await;
+        }
+        Err(error) => drop(report.send(Err(error))),
+    });
+    begun.await.map_err(io::Error::other)?
+}
+
+/// Above `limits.connections` open ones some more are taken to be told so, the rest is closed.
+async fn accept(
     entrances: Entrances,
     cores: Vec<Handle>,
     generations: Generations,

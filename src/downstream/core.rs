@@ -2,8 +2,11 @@
 //! and its memory stay on one processor and nothing is locked.
 
 use std::cell::RefCell;
+use std::fmt;
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, TcpStream};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -38,11 +41,19 @@ pub struct Blueprint {
 
 /// The acceptor's end of a running core. The core ends when this is dropped and its last
 /// connection has ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Handle {
-    sockets: UnboundedSender<Arrived>,
+    errands: UnboundedSender<Errand>,
     metrics: Arc<CoreMetrics>,
 }
+
+/// What a core is given to do.
+enum Errand {
+    Serve(Arrived),
+    Host(Work),
+}
+
+type Work = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
 
 /// A socket on its way to a core.
 #[derive(Debug)]
@@ -67,9 +78,19 @@ impl Handle {
     /// Hands a socket to the core.
     pub fn take(&self, arrived: Arrived) {
         self.metrics.connection_opened();
-        if self.sockets.send(arrived).is_err() {
+        if self.errands.send(Errand::Serve(arrived)).is_err() {
             self.metrics.connection_closed();
         }
+    }
+
+    /// Has the core run something beside its connections. It ends when that has ended, too.
+    pub fn host<F>(&self, begin: impl FnOnce() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let work: Work = Box::new(|| Box::pin(begin()));
+        // A core ends only when there is no handle of it any more.
+        drop(self.errands.send(Errand::Host(work)));
     }
 
     /// The core's counters.
@@ -81,9 +102,9 @@ impl Handle {
 
 /// Starts a core on a thread called after its `number`.
 pub fn start(number: usize, blueprint: Blueprint) -> io::Result<(Handle, JoinHandle<()>)> {
-    let (sockets, arriving) = unbounded_channel();
+    let (errands, given) = unbounded_channel();
     let metrics = Arc::new(CoreMetrics::new(blueprint.in_flight.clone()));
-    let handle = Handle { sockets, metrics: Arc::clone(&metrics) };
+    let handle = Handle { errands, metrics: Arc::clone(&metrics) };
     let (report, built) = channel();
     let run = move || {
         // A local runtime belongs to the thread that builds it.
@@ -94,7 +115,7 @@ pub fn start(number: usize, blueprint: Blueprint) -> io::Result<(Handle, JoinHan
             Err(error) => return drop(report.send(Err(error))),
         };
         drop(report.send(Ok(())));
-        runtime.block_on(serve(number, blueprint, metrics, arriving));
+        runtime.block_on(serve(number, blueprint, metrics, given));
     };
     let thread = thread::Builder::new().name(format!("airside-{number}")).spawn(run)?;
     built.recv().map_err(io::Error::other)??;
@@ -105,31 +126,43 @@ async fn serve(
     number: usize,
     blueprint: Blueprint,
     metrics: Arc<CoreMetrics>,
-    mut arriving: UnboundedReceiver<Arrived>,
+    mut given: UnboundedReceiver<Errand>,
 ) {
     let Blueprint { mut generations, drain, .. } = blueprint;
     let current = Rc::new(Current::new(number, generations.clone(), Arc::clone(&metrics)));
     let line = Line::new();
-    let mut connections = JoinSet::new();
+    let mut tasks = JoinSet::new();
     let mut pulse = interval(PULSE);
     loop {
         tokio::select! {
-            arrived = arriving.recv() => {
-                let Some(arrived) = arrived else { break };
-                let (current, line, drain) = (Rc::clone(&current), line.clone(), drain.clone());
-                let open = Open(Arc::clone(&metrics));
-                let serve = move || connection::serve(current, arrived, line, drain);
-                connections.spawn_local(open.during(serve));
-            }
+            errand = given.recv() => match errand {
+                Some(Errand::Serve(arrived)) => {
+                    let (current, line, drain) = (Rc::clone(&current), line.clone(), drain.clone());
+                    let open = Open(Arc::clone(&metrics));
+                    let serve = move || connection::serve(current, arrived, line, drain);
+                    tasks.spawn_local(open.during(serve));
+                }
+                Some(Errand::Host(work)) => drop(tasks.spawn_local(work())),
+                None => break,
+            },
             // A core without requests lets go of what is not in force any more, too.
             () = generations.another() => drop(current.core()),
             // Ended ones are collected as they end.
-            Some(_) = connections.join_next() => {}
+            Some(_) = tasks.join_next() => {}
             _ = pulse.tick() => {}
         }
     }
     // One that panicked is no reason to leave the others.
-    while connections.join_next().await.is_some() {}
+    while tasks.join_next().await.is_some() {}
+}
+
+impl fmt::Debug for Errand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Serve(arrived) => f.debug_tuple("Serve").field(arrived).finish(),
+            Self::Host(_) => f.debug_tuple("Host").finish_non_exhaustive(),
+        }
+    }
 }
 
 /// The core as the configuration in force makes it.
