@@ -19,8 +19,8 @@
 //!
 //! Around the path: [`config`] (what is written, and the valid settings made of it), [`app`] (from
 //! settings to bound sockets and back), [`generation`] (what of it can be replaced while requests
-//! run) and [`watch`] (when), [`admin`], [`telemetry`], [`shutdown`], [`clock`], [`secret`], the
-//! commands in [`cli`], and, for development only, `dev`.
+//! run) and [`watch`] (when), [`admin`], [`telemetry`], [`shutdown`], [`clock`], [`secret`], [`pem`],
+//! the commands in [`cli`], and, for development only, `dev`.
 
 pub mod admin;
 pub mod answer;
@@ -38,6 +38,7 @@ pub mod generation;
 pub mod handoff;
 pub mod identity;
 pub mod jwks;
+pub mod pem;
 pub mod policy;
 pub mod proxy;
 pub mod rejection;

@@ -3,12 +3,11 @@
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
@@ -19,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::ahead::Protocol;
+use crate::pem;
 
 /// The files.
 #[derive(Clone, Debug)]
@@ -60,7 +60,7 @@ pub struct Tls(Arc<ServerConfig>);
 impl Tls {
     /// Reads the files; everything that is wrong with them otherwise.
     pub fn load(files: &Files) -> Result<Self, Vec<Fault>> {
-        Read::of(files).config(files).map(|config| Self(Arc::new(config)))
+        read(files).map(|config| Self(Arc::new(config)))
     }
 
     /// Shakes hands; gives what the client speaks from there on.
@@ -84,88 +84,29 @@ impl fmt::Display for Fault {
     }
 }
 
-type Content = Result<Vec<u8>, String>;
-
-/// What the files hold.
-struct Read {
-    certificate: Content,
-    key: Content,
-    client_authority: Option<Content>,
-}
-
-impl Read {
-    fn of(files: &Files) -> Self {
-        Self {
-            certificate: content(&files.certificate),
-            key: content(&files.key),
-            client_authority: files.client_authority.as_deref().map(content),
-        }
-    }
-
-    fn config(&self, files: &Files) -> Result<ServerConfig, Vec<Fault>> {
-        let mut faults = Vec::new();
-        let chain = certificates(&self.certificate, Part::Certificate, &files.certificate);
-        let chain = chain.map_err(|fault| faults.push(fault)).ok();
-        let key = self.private_key(&files.key).map_err(|fault| faults.push(fault)).ok();
-        let clients = self.clients(files).map_err(|fault| faults.push(fault)).ok();
-        let (Some(chain), Some(key), Some(clients)) = (chain, key, clients) else {
-            return Err(faults);
-        };
-        server(chain, key, clients).map_err(|error| {
-            let found = format!("{}: {error}", files.key.display());
-            let expected = "the key of the first certificate in tls.cert_file";
-            vec![Fault { part: Part::Key, found, expected }]
-        })
-    }
-
-    fn private_key(&self, file: &Path) -> Result<PrivateKeyDer<'static>, Fault> {
-        let fault = |why: String| Fault {
-            part: Part::Key,
-            found: format!("{}: {why}", file.display()),
-            expected: "a file with one private key, PEM, without a passphrase",
-        };
-        let bytes = self.key.as_ref().map_err(|error| fault(error.clone()))?;
-        PrivateKeyDer::from_pem_slice(bytes).map_err(|error| fault(error.to_string()))
-    }
-
-    fn clients(&self, files: &Files) -> Result<Option<RootCertStore>, Fault> {
-        let (Some(content), Some(file)) = (&self.client_authority, &files.client_authority) else {
-            return Ok(None);
-        };
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates(content, Part::ClientAuthority, file)? {
-            roots.add(certificate).map_err(|error| Fault {
-                part: Part::ClientAuthority,
-                found: format!("{}: {error}", file.display()),
-                expected: AUTHORITIES,
-            })?;
-        }
-        Ok(Some(roots))
-    }
-}
-
-fn content(file: &Path) -> Content {
-    std::fs::read(file).map_err(|error| error.to_string())
+/// Everything that is wrong with the files, in one go.
+fn read(files: &Files) -> Result<ServerConfig, Vec<Fault>> {
+    let mut faults = Vec::new();
+    let mut wrong = |part, expected, found| faults.push(Fault { part, found, expected });
+    let chain = pem::certificates(&files.certificate);
+    let chain = chain.map_err(|found| wrong(Part::Certificate, CHAIN, found)).ok();
+    let key = pem::private_key(&files.key);
+    let key = key.map_err(|found| wrong(Part::Key, KEY, found)).ok();
+    let clients = files.client_authority.as_deref().map(pem::authorities).transpose();
+    let clients = clients.map_err(|found| wrong(Part::ClientAuthority, AUTHORITIES, found)).ok();
+    let (Some(chain), Some(key), Some(clients)) = (chain, key, clients) else {
+        return Err(faults);
+    };
+    server(chain, key, clients).map_err(|error| {
+        let found = format!("{}: {error}", files.key.display());
+        let expected = "the key of the first certificate in tls.cert_file";
+        vec![Fault { part: Part::Key, found, expected }]
+    })
 }
 
 const CHAIN: &str = "a file with a certificate and those between it and its authority, PEM";
+const KEY: &str = "a file with one private key, PEM, without a passphrase";
 const AUTHORITIES: &str = "a file with the certificates of authorities, PEM";
-
-fn certificates(
-    content: &Content,
-    part: Part,
-    file: &Path,
-) -> Result<Vec<CertificateDer<'static>>, Fault> {
-    let expected = if part == Part::Certificate { CHAIN } else { AUTHORITIES };
-    let fault = |why: String| Fault { part, found: format!("{}: {why}", file.display()), expected };
-    let bytes = content.as_ref().map_err(|error| fault(error.clone()))?;
-    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
-    match all {
-        Ok(all) if all.is_empty() => Err(fault("no certificate".into())),
-        Ok(all) => Ok(all),
-        Err(error) => Err(fault(error.to_string())),
-    }
-}
 
 fn server(
     chain: Vec<CertificateDer<'static>>,

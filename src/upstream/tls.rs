@@ -5,12 +5,13 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+use crate::pem;
 
 /// How TLS is spoken to all of Airflow's addresses.
 #[derive(Clone)]
@@ -39,11 +40,7 @@ impl Roots {
     /// The authorities in a PEM file and no others: who runs Airflow's own authority wants no other
     /// to vouch for it.
     pub fn of(file: &Path) -> Result<Self, String> {
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates(file)? {
-            roots.add(certificate).map_err(|error| format!("{}: {error}", file.display()))?;
-        }
-        Ok(Self(Arc::new(roots)))
+        pem::authorities(file).map(|roots| Self(Arc::new(roots)))
     }
 }
 
@@ -77,26 +74,4 @@ impl Tls {
 /// The name that the certificate must have: a host, or an address without brackets.
 pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, InvalidDnsNameError> {
     ServerName::try_from(host).map(|name| name.to_owned())
-}
-
-/// The certificates in a PEM file, at least one.
-pub fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let unusable = |why: String| format!("{}: {why}", file.display());
-    let pem = std::fs::read(file).map_err(|error| unusable(error.to_string()))?;
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    match certificates {
-        Ok(certificates) if certificates.is_empty() => {
-            Err(unusable("no certificate in it, PEM expected".into()))
-        }
-        Ok(certificates) => Ok(certificates),
-        Err(error) => Err(unusable(error.to_string())),
-    }
-}
-
-/// The private key in a PEM file.
-pub fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    let unusable = |why: String| format!("{}: {why}", file.display());
-    let pem = std::fs::read(file).map_err(|error| unusable(error.to_string()))?;
-    // The error of a file without one names what PEM sections there are for keys.
-    PrivateKeyDer::from_pem_slice(&pem).map_err(|error| unusable(error.to_string()))
 }

@@ -7,9 +7,10 @@ use super::super::lint::UNIX;
 use super::super::written::{self, UpstreamAddress, WebAddress};
 use super::{Builder, Said};
 use crate::jwks::fetch::Url;
+use crate::pem::{certificates, private_key};
 use crate::upstream::Settings;
 use crate::upstream::address::Address;
-use crate::upstream::tls::{Identity, Roots, Tls, certificates, private_key};
+use crate::upstream::tls::{Identity, Roots, Tls};
 
 /// One address, with what has to be the same for all.
 struct Part {
