@@ -1,7 +1,9 @@
 //! The command line: one file per command.
 
+pub mod completions;
 #[cfg(feature = "dev")]
 pub mod dev;
+pub mod healthcheck;
 pub mod serve;
 #[cfg(feature = "dev")]
 pub mod token;
@@ -33,6 +35,10 @@ enum Command {
     /// Print a token from the running `airside dev`.
     #[cfg(feature = "dev")]
     Token(token::TokenArgs),
+    /// Ask the running airside whether it is ready: exit code 0 or 1.
+    Healthcheck(healthcheck::HealthcheckArgs),
+    /// Print what a shell needs to complete this command line.
+    Completions(completions::CompletionsArgs),
 }
 
 /// The exit codes of every command.
@@ -57,6 +63,8 @@ pub fn run() -> ExitCode {
         Command::Dev(args) => dev::run(&args, &environment),
         #[cfg(feature = "dev")]
         Command::Token(args) => token::run(args, &environment),
+        Command::Healthcheck(args) => healthcheck::run(args, &environment),
+        Command::Completions(args) => completions::run(&args),
     }
 }
 

@@ -13,8 +13,9 @@ use std::path::PathBuf;
 
 pub use layers::{Environment, Overrides};
 pub use problem::{Findings, Problem, Problems};
-use tree::Tree;
+use tree::{Node, Tree};
 pub use used::{Config, KeySource};
+use written::Admin;
 
 use crate::watch::Sights;
 
@@ -40,6 +41,16 @@ pub fn read(overrides: &Overrides, environment: &Environment, former: &[KeySourc
         }
         Err(problems) => Reading { files, config: Err(problems) },
     }
+}
+
+/// Where the admin listener is to be, as it is written: nothing else need be right for that.
+pub fn admin_listen(
+    overrides: &Overrides,
+    environment: &Environment,
+) -> Result<String, Problems> {
+    let tree = layers::read(overrides, environment)?;
+    let written = tree.root.get("admin").and_then(|admin| admin.get("listen"));
+    Ok(written.and_then(Node::text).map_or_else(|| Admin::default().listen.0, str::to_owned))
 }
 
 /// Makes valid settings of a tree.
