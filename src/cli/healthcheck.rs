@@ -56,7 +56,8 @@ impl HealthcheckArgs {
         }
         let (config, admin_listen) = (self.config, self.admin_listen);
         let overrides = Overrides { config, admin_listen, ..Overrides::default() };
-        let listen = config::admin_listen(&overrides, environment).map_err(|all| all.to_string())?;
+        let listen =
+            config::admin_listen(&overrides, environment).map_err(|all| all.to_string())?;
         let bound: SocketAddr = listen
             .parse()
             .map_err(|_| format!("admin.listen is {listen:?}, expected an address and port"))?;
@@ -151,7 +152,11 @@ mod tests {
             ("127.0.0.1:9090", None),
             ("airside", None),
         ] {
-            assert_eq!(address(given).ok().map(|url| url.to_string()).as_deref(), expected, "{given}");
+            assert_eq!(
+                address(given).ok().map(|url| url.to_string()).as_deref(),
+                expected,
+                "{given}"
+            );
         }
     }
 }

@@ -1,9 +1,11 @@
 //! The command line: one file per command.
 
 pub mod completions;
+pub mod config;
 #[cfg(feature = "dev")]
 pub mod dev;
 pub mod healthcheck;
+pub mod schema;
 pub mod serve;
 #[cfg(feature = "dev")]
 pub mod token;
@@ -37,6 +39,13 @@ enum Command {
     Token(token::TokenArgs),
     /// Ask the running airside whether it is ready: exit code 0 or 1.
     Healthcheck(healthcheck::HealthcheckArgs),
+    /// Print the settings in effect, and where each of them comes from.
+    Config {
+        #[command(flatten)]
+        overrides: Overrides,
+    },
+    /// Print the JSON Schema of the configuration file.
+    Schema,
     /// Print what a shell needs to complete this command line.
     Completions(completions::CompletionsArgs),
 }
@@ -64,6 +73,8 @@ pub fn run() -> ExitCode {
         #[cfg(feature = "dev")]
         Command::Token(args) => token::run(args, &environment),
         Command::Healthcheck(args) => healthcheck::run(args, &environment),
+        Command::Config { overrides } => config::run(&overrides, &environment),
+        Command::Schema => schema::run(),
         Command::Completions(args) => completions::run(&args),
     }
 }

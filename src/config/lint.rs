@@ -1,17 +1,19 @@
 //! Holds a tree against the schema of [`super::written`] and finds everything that does not fit,
 //! where deserialising would stop at the first. What fits is deserialised.
 
+mod shape;
+
 use std::net::SocketAddr;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value as Json};
 
 use super::problem::Findings;
+use super::schema::SCHEMA;
 use super::tree::{Entry, Node, Tree, Value};
 use super::written::{Written, format};
+use shape::{accepts, alternatives, constant, described, expected, one_of, tag, types, words};
 
 /// Reads what fits the schema and adds the rest to `findings`. What does not fit is left out, so
 /// that what does can be looked at further.
@@ -19,13 +21,6 @@ pub fn read(tree: &Tree, findings: &mut Findings<'_>) -> Option<Written> {
     let value = Lint { findings }.value("", &tree.root, &SCHEMA)?;
     findings.take("", serde_json::from_value(value), "a valid value")
 }
-
-/// The schema, without references, so that walking it needs no look-ups.
-static SCHEMA: LazyLock<Json> = LazyLock::new(|| {
-    let settings =
-        SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
-    settings.into_generator().into_root_schema_for::<Written>().to_value()
-});
 
 /// Keys and values of the configuration's design that this version does not have: refused by name
 /// rather than as unknown. Without values: the whole key.
@@ -228,107 +223,6 @@ impl Lint<'_, '_> {
     }
 }
 
-fn alternatives(schema: &Json) -> Option<&[Json]> {
-    let choices = schema.get("oneOf").or_else(|| schema.get("anyOf"))?;
-    choices.as_array().map(Vec::as_slice)
-}
-
-fn words(schema: &Json) -> Option<Vec<&Json>> {
-    if let Some(constant) = constant(schema) {
-        return Some(vec![constant]);
-    }
-    Some(schema.get("enum")?.as_array()?.iter().collect())
-}
-
-fn constant(schema: &Json) -> Option<&Json> {
-    schema.get("const")
-}
-
-fn tag(schema: &Json) -> Option<&Json> {
-    schema.get("properties")?.get("type")?.get("const")
-}
-
-fn types(schema: &Json) -> Vec<&str> {
-    match schema.get("type") {
-        Some(Json::String(one)) => vec![one.as_str()],
-        Some(Json::Array(many)) => many.iter().filter_map(Json::as_str).collect(),
-        _ => Vec::new(),
-    }
-}
-
-fn accepts(schema: &Json, value: &Value) -> bool {
-    let needed: &[&str] = match value {
-        Value::Null => &["null"],
-        Value::Bool(_) => &["boolean"],
-        Value::Integer(_) => &["integer", "number"],
-        Value::Float(_) => &["number"],
-        Value::Text(_) => &["string"],
-        Value::Loose(_) => &["string", "integer", "boolean"],
-        Value::List(_) => &["array"],
-        Value::Map(_) => &["object"],
-    };
-    let types = types(schema);
-    let worded = alternatives(schema).is_some() || words(schema).is_some();
-    types.iter().any(|name| needed.contains(name)) || (worded && needed.contains(&"string"))
-}
-
-/// What a schema asks for, in words.
-fn expected(schema: &Json) -> String {
-    if let Some(choices) = alternatives(schema) {
-        let each: Vec<String> = choices.iter().map(expected).collect();
-        return each.join(" or ");
-    }
-    if let Some(words) = words(schema) {
-        return one_of(&words);
-    }
-    let each: Vec<String> = types(schema).into_iter().map(|name| in_words(name, schema)).collect();
-    each.join(" or ")
-}
-
-fn in_words(name: &str, schema: &Json) -> String {
-    let bound = |name: &str| schema.get(name).and_then(Json::as_i64);
-    match (name, schema.get("format").and_then(Json::as_str)) {
-        ("string", Some(format::LAPSE)) => "a duration such as 5m or 90s, at most a year".into(),
-        ("string", Some(format::SOCKET)) => "an address and port such as 0.0.0.0:8080".into(),
-        ("string", Some(format::WEB)) => "an http or https address with a host".into(),
-        ("string", Some(format::UPSTREAM)) => {
-            "an http or https address with a host, or unix:/path.sock".into()
-        }
-        ("string", Some(format::NETWORK)) => "an address or a CIDR such as 10.0.0.0/8".into(),
-        ("string", _) => "text".into(),
-        ("boolean", _) => "true or false".into(),
-        ("integer", _) => match (bound("minimum"), bound("maximum")) {
-            (Some(least), Some(most)) if least == most => least.to_string(),
-            (Some(least), Some(most)) => format!("a whole number from {least} to {most}"),
-            (Some(least), None) => format!("a whole number from {least} on"),
-            _ => "a whole number".into(),
-        },
-        ("array", _) => "a list".into(),
-        ("object", _) => "a mapping".into(),
-        ("null", _) => "null".into(),
-        (other, _) => other.into(),
-    }
-}
-
-fn described(schema: &Json) -> String {
-    let expected = expected(schema);
-    match schema.get("description").and_then(Json::as_str) {
-        Some(description) => format!("{expected}: {}", description.replace('\n', " ")),
-        None => expected,
-    }
-}
-
-fn one_of(words: &[&Json]) -> String {
-    let each: Vec<String> = words
-        .iter()
-        .map(|word| word.as_str().map_or_else(|| word.to_string(), str::to_owned))
-        .collect();
-    match each.as_slice() {
-        [only] => only.clone(),
-        many => format!("one of {}", many.join(", ")),
-    }
-}
-
 /// A value for a message. Settings hold no secrets, only the names of files with some.
 fn shown(node: &Node) -> String {
     match &node.value {
@@ -399,7 +293,8 @@ pub(super) const UNIX: &str = "unix:";
 
 fn is_web_address(text: &str) -> bool {
     reqwest::Url::parse(text).is_ok_and(|url| {
-        matches!(url.scheme(), "http" | "https") && url.has_host() && url.username().is_empty()
+        let no_login = url.username().is_empty() && url.password().is_none();
+        matches!(url.scheme(), "http" | "https") && url.has_host() && no_login
     })
 }
 

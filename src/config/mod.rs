@@ -2,9 +2,11 @@
 //! knows where each value came from; [`lint`] holds it against the schema of [`written`];
 //! [`used`] makes valid settings of it. All problems come in one list.
 
+mod effective;
 pub mod layers;
 pub mod lint;
 pub mod problem;
+pub mod schema;
 pub mod tree;
 pub mod used;
 pub mod written;
@@ -43,11 +45,18 @@ pub fn read(overrides: &Overrides, environment: &Environment, former: &[KeySourc
     }
 }
 
+/// The settings in effect, as a file that says the same, each line with where it comes from.
+pub fn effective(overrides: &Overrides, environment: &Environment) -> Result<String, Problems> {
+    let tree = layers::read(overrides, environment)?;
+    let mut findings = Findings::about(&tree);
+    let mut written = lint::read(&tree, &mut findings);
+    let config = written.as_ref().and_then(|written| used::build(written, &[], &mut findings));
+    findings.conclude(config)?;
+    Ok(written.as_mut().map(|written| effective::text(&tree, written)).unwrap_or_default())
+}
+
 /// Where the admin listener is to be, as it is written: nothing else need be right for that.
-pub fn admin_listen(
-    overrides: &Overrides,
-    environment: &Environment,
-) -> Result<String, Problems> {
+pub fn admin_listen(overrides: &Overrides, environment: &Environment) -> Result<String, Problems> {
     let tree = layers::read(overrides, environment)?;
     let written = tree.root.get("admin").and_then(|admin| admin.get("listen"));
     Ok(written.and_then(Node::text).map_or_else(|| Admin::default().listen.0, str::to_owned))

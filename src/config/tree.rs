@@ -47,6 +47,17 @@ pub struct Entry {
     pub node: Node,
 }
 
+impl Entry {
+    /// Where the key was written, or what took the place of its value in the file.
+    #[must_use]
+    pub const fn place(&self) -> &Origin {
+        match &self.node.origin {
+            Origin::File { .. } => &self.origin,
+            other => other,
+        }
+    }
+}
+
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -142,10 +153,25 @@ impl Node {
     /// The value of a key, when this is a mapping that has it.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Self> {
+        self.entry(key).map(|entry| &entry.node)
+    }
+
+    /// A key with its value, when this is a mapping that has it.
+    #[must_use]
+    pub fn entry(&self, key: &str) -> Option<&Entry> {
         let Value::Map(entries) = &self.value else {
             return None;
         };
-        entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
+        entries.iter().find(|entry| entry.key == key)
+    }
+
+    /// An item, when this is a list that has it.
+    #[must_use]
+    pub fn item(&self, index: usize) -> Option<&Self> {
+        let Value::List(items) = &self.value else {
+            return None;
+        };
+        items.get(index)
     }
 
     fn files(&self) -> Vec<&str> {
@@ -202,16 +228,9 @@ impl Node {
     }
 
     fn step(&self, step: &Step) -> Option<(&Origin, &Self)> {
-        match (&self.value, step) {
-            (Value::Map(entries), Step::Key(key)) => {
-                let entry = entries.iter().find(|entry| entry.key == *key)?;
-                Some((&entry.origin, &entry.node))
-            }
-            (Value::List(items), Step::Index(index)) => {
-                let item = items.get(*index)?;
-                Some((&item.origin, item))
-            }
-            _ => None,
+        match step {
+            Step::Key(key) => self.entry(key).map(|entry| (entry.place(), &entry.node)),
+            Step::Index(index) => self.item(*index).map(|item| (&item.origin, item)),
         }
     }
 
@@ -369,6 +388,14 @@ mod tests {
         let flag = Origin::Flag("--upstream".into());
         tree.set(&["upstream", "url"], Node::loose("http://x", &flag));
         assert_eq!(tree.place("upstream.url"), "flag --upstream");
+    }
+
+    #[test]
+    fn what_takes_the_place_of_a_value_is_its_place() {
+        let mut tree = Tree::parse("a.yaml", "upstream:\n  url: http://x\n").unwrap();
+        tree.set(&["upstream", "url"], Node::loose("y", &Origin::Flag("--upstream".into())));
+        assert_eq!(tree.place("upstream.url"), "flag --upstream");
+        assert_eq!(tree.place("upstream"), "a.yaml:1:1");
     }
 
     proptest! {

@@ -21,6 +21,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tracing_subscriber::filter::LevelFilter;
 
+pub(super) use entra::default_audiences;
+
 use super::problem::Findings;
 use super::written::{self, Written};
 use crate::caller::Callers;

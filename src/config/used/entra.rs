@@ -108,7 +108,7 @@ impl Builder<'_, '_, '_> {
 
 /// What Entra may write into `aud` for one API: v1 tokens carry the identifier URI as the client
 /// asked for it, v2 tokens the client id (learn.microsoft.com/entra/identity-platform/access-token-claims-reference).
-fn default_audiences(client_id: &str) -> Vec<String> {
+pub(in crate::config) fn default_audiences(client_id: &str) -> Vec<String> {
     let bare = [client_id.to_owned(), format!("api://{client_id}")];
     bare.iter().flat_map(|audience| [audience.clone(), format!("{audience}/")]).collect()
 }

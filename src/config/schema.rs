@@ -1,0 +1,85 @@
+//! The JSON Schema of a configuration file, derived from the types of [`super::written`]: what the
+//! lint goes by, and what editors complete and check by.
+
+use std::sync::LazyLock;
+
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value as Json, json};
+
+use super::written::{Written, format};
+
+/// The schema (draft 7, the newest that editors of YAML know), without references, so that walking
+/// it needs no look-ups.
+pub(super) static SCHEMA: LazyLock<Json> = LazyLock::new(|| {
+    let settings = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
+    settings.into_generator().into_root_schema_for::<Written>().to_value()
+});
+
+/// The schema for editors, as it is published: `${NAME}` may stand in every value, and what a flag
+/// can say may be missing.
+#[must_use]
+pub fn published() -> String {
+    let mut schema = SCHEMA.clone();
+    publish(&mut schema);
+    if let Some(root) = schema.as_object_mut() {
+        root.shift_remove("required");
+        root.insert("title".to_owned(), "Configuration of airside".into());
+    }
+    format!("{schema:#}\n")
+}
+
+fn publish(schema: &mut Json) {
+    let Some(members) = schema.as_object_mut() else { return };
+    let pattern = members.get("format").and_then(Json::as_str).and_then(pattern);
+    members.shift_remove("format");
+    if let Some(pattern) = pattern {
+        members.insert("pattern".to_owned(), format!("{pattern}|{VARIABLE}").into());
+    }
+    allow_variable(members);
+    for name in ["oneOf", "anyOf"] {
+        let choices = members.get_mut(name).and_then(Json::as_array_mut);
+        choices.into_iter().flatten().for_each(publish);
+    }
+    for name in ["items", "additionalProperties"] {
+        members.get_mut(name).into_iter().for_each(publish);
+    }
+    let properties = members.get_mut("properties").and_then(Json::as_object_mut);
+    properties.into_iter().flat_map(Map::values_mut).for_each(publish);
+}
+
+/// Numbers, truth values and words may come from the environment, too.
+fn allow_variable(members: &mut Map<String, Json>) {
+    let is_word = |choice: &Json| choice.get("const").is_some();
+    if let Some(choices) = members.get_mut("oneOf").and_then(Json::as_array_mut)
+        && choices.iter().all(is_word)
+    {
+        choices.push(json!({ "type": "string", "pattern": VARIABLE }));
+    }
+    let types = match members.get("type") {
+        Some(Json::String(one)) => vec![one.clone()],
+        Some(Json::Array(many)) => {
+            many.iter().filter_map(Json::as_str).map(str::to_owned).collect()
+        }
+        _ => return,
+    };
+    if types.iter().any(|name| matches!(name.as_str(), "integer" | "boolean")) {
+        let all: Vec<_> = types.into_iter().chain(["string".to_owned()]).collect();
+        members.insert("type".to_owned(), all.into());
+        members.insert("pattern".to_owned(), VARIABLE.into());
+    }
+}
+
+/// A value of the environment in a text.
+const VARIABLE: &str = r"\$\{[^}]+\}";
+
+/// What editors can see of a format; the lint looks closer.
+fn pattern(format: &str) -> Option<&'static str> {
+    match format {
+        format::LAPSE => Some("^ *([0-9]+ *[a-zA-Z]+ *)+$"),
+        format::SOCKET => Some(r"^([0-9.]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$"),
+        format::WEB => Some("^https?://[^/]"),
+        format::UPSTREAM => Some("^(https?://[^/]|unix:/)"),
+        format::NETWORK => Some("^[0-9a-fA-F:.]+(/[0-9]{1,3})?$"),
+        _ => None,
+    }
+}
