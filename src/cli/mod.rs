@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+pub mod check;
 pub mod completions;
 pub mod config;
 #[cfg(feature = "dev")]
@@ -39,6 +40,8 @@ enum Command {
     Token(token::TokenArgs),
     /// Ask the running airside whether it is ready: exit code 0 or 1.
     Healthcheck(healthcheck::HealthcheckArgs),
+    /// Read the configuration and print all of its problems and risks.
+    Check(check::CheckArgs),
     /// Print the settings in effect, and where each of them comes from.
     Config {
         #[command(flatten)]
@@ -73,6 +76,7 @@ pub fn run() -> ExitCode {
         #[cfg(feature = "dev")]
         Command::Token(args) => token::run(args, &environment),
         Command::Healthcheck(args) => healthcheck::run(args, &environment),
+        Command::Check(args) => check::run(&args, &environment),
         Command::Config { overrides } => config::run(&overrides, &environment),
         Command::Schema => schema::run(),
         Command::Completions(args) => completions::run(&args),

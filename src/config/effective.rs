@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value as Json};
 
+use super::password_login;
 use super::tree::{Node, Origin, Tree};
 use super::used::default_audiences;
-use super::written::{Door, Issuer, Ui, Written};
+use super::written::{Issuer, Written};
 
 /// What `written` says, which was read from `tree`. What has a default that depends on other
 /// settings is written out where it can be.
@@ -21,11 +22,7 @@ pub(super) fn text(tree: &Tree, written: &mut Written) -> String {
 }
 
 fn settle(written: &mut Written) {
-    let access = &mut written.access;
-    access.password_login.get_or_insert(match access.ui {
-        Ui::Airflow => Door::Open,
-        Ui::Closed => Door::Closed,
-    });
+    written.access.password_login = Some(password_login(&written.access));
     for issuer in written.issuers.iter_mut().flatten().flatten() {
         if let Issuer::Entra(entra) = issuer
             && entra.audiences.is_empty()

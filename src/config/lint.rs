@@ -1,7 +1,7 @@
 //! Holds a tree against the schema of [`super::written`] and finds everything that does not fit,
 //! where deserialising would stop at the first. What fits is deserialised.
 
-mod shape;
+pub(super) mod shape;
 
 use std::net::SocketAddr;
 use std::time::Duration;

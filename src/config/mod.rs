@@ -6,18 +6,21 @@ mod effective;
 pub mod layers;
 pub mod lint;
 pub mod problem;
+#[cfg(test)]
+mod reference;
 pub mod schema;
 pub mod tree;
 pub mod used;
+mod warnings;
 pub mod written;
 
 use std::path::PathBuf;
 
 pub use layers::{Environment, Overrides};
-pub use problem::{Findings, Problem, Problems};
+pub use problem::{Findings, Problem, Problems, Warning};
 use tree::{Node, Tree};
 pub use used::{Config, KeySource};
-use written::Admin;
+use written::{Access, Admin, Door, Ui, Written};
 
 use crate::watch::Sights;
 
@@ -26,6 +29,8 @@ use crate::watch::Sights;
 pub struct Reading {
     /// The file, and those that it names, as they were before they were read.
     pub files: Sights,
+    /// What is legal and risky all the same.
+    pub warnings: Vec<Warning>,
     /// The settings.
     pub config: Result<Config, Problems>,
 }
@@ -39,20 +44,19 @@ pub fn read(overrides: &Overrides, environment: &Environment, former: &[KeySourc
     match layers::read(overrides, environment) {
         Ok(tree) => {
             let files = files.and(Sights::take(tree.files().map(PathBuf::from)));
-            Reading { files, config: build(&tree, former) }
+            let Built { warnings, config, .. } = build(&tree, former);
+            Reading { files, warnings, config }
         }
-        Err(problems) => Reading { files, config: Err(problems) },
+        Err(problems) => Reading { files, warnings: Vec::new(), config: Err(problems) },
     }
 }
 
 /// The settings in effect, as a file that says the same, each line with where it comes from.
 pub fn effective(overrides: &Overrides, environment: &Environment) -> Result<String, Problems> {
     let tree = layers::read(overrides, environment)?;
-    let mut findings = Findings::about(&tree);
-    let mut written = lint::read(&tree, &mut findings);
-    let config = written.as_ref().and_then(|written| used::build(written, &[], &mut findings));
-    findings.conclude(config)?;
-    Ok(written.as_mut().map(|written| effective::text(&tree, written)).unwrap_or_default())
+    let Built { written, config, .. } = build(&tree, &[]);
+    config?;
+    Ok(written.map(|mut written| effective::text(&tree, &mut written)).unwrap_or_default())
 }
 
 /// Where the admin listener is to be, as it is written: nothing else need be right for that.
@@ -64,12 +68,30 @@ pub fn admin_listen(overrides: &Overrides, environment: &Environment) -> Result<
 
 /// Makes valid settings of a tree.
 pub fn from_tree(tree: &Tree) -> Result<Config, Problems> {
-    build(tree, &[])
+    build(tree, &[]).config
 }
 
-fn build(tree: &Tree, former: &[KeySource]) -> Result<Config, Problems> {
+struct Built {
+    written: Option<Written>,
+    warnings: Vec<Warning>,
+    config: Result<Config, Problems>,
+}
+
+fn build(tree: &Tree, former: &[KeySource]) -> Built {
     let mut findings = Findings::about(tree);
     let written = lint::read(tree, &mut findings);
-    let config = written.and_then(|written| used::build(&written, former, &mut findings));
-    findings.conclude(config)
+    let config = written.as_ref().and_then(|written| used::build(written, former, &mut findings));
+    if let Some(written) = &written {
+        warnings::look(written, &mut findings);
+    }
+    Built { warnings: findings.take_warnings(), config: findings.conclude(config), written }
+}
+
+/// Whether passwords are let through, where that depends on the interface.
+const fn password_login(access: &Access) -> Door {
+    match (access.password_login, access.ui) {
+        (Some(door), _) => door,
+        (None, Ui::Airflow) => Door::Open,
+        (None, Ui::Closed) => Door::Closed,
+    }
 }

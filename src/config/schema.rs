@@ -83,3 +83,14 @@ fn pattern(format: &str) -> Option<&'static str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_beside_the_examples_is_what_the_program_prints() {
+        let committed = include_str!("../../config/airside.schema.json");
+        assert!(committed == published(), "airside schema > config/airside.schema.json");
+    }
+}

@@ -121,6 +121,13 @@ impl Tree {
         }
     }
 
+    /// Whether there is a value at `key`.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        let step = |node, step: &Step| Node::step(node, step).map(|(_, inner)| inner);
+        steps(key).iter().try_fold(&self.root, step).is_some()
+    }
+
     /// The files that it names: every key that ends in `file` says where one is.
     pub fn files(&self) -> impl Iterator<Item = &str> {
         self.root.files().into_iter()
