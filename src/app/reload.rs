@@ -71,7 +71,9 @@ impl Follower {
     /// Reads everything and takes it up or says what is wrong; `false` where it was changing
     /// meanwhile, so that one part may not belong to another.
     async fn reload(&mut self, app: &mut App, logging: &Logging) -> bool {
-        let Some(Reading { files, warnings, config }) = self.read(app).await else { return true };
+        let Some(Reading { files, warnings, config, .. }) = self.read(app).await else {
+            return true;
+        };
         if look(&files).await != files {
             return false;
         }

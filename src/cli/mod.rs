@@ -60,6 +60,8 @@ pub mod exit {
     /// The command line is wrong; clap uses the same.
     #[cfg(feature = "dev")]
     pub const USAGE: u8 = 2;
+    /// Somebody who was asked does not answer.
+    pub const UNANSWERED: u8 = 3;
     /// The configuration is wrong (`EX_CONFIG` of sysexits.h).
     pub const CONFIG: u8 = 78;
 }

@@ -16,7 +16,7 @@ use crate::telemetry::logging::Logging;
 /// Runs the command.
 #[must_use]
 pub fn run(overrides: &Overrides, environment: &Environment) -> ExitCode {
-    let Reading { files, warnings, config } = config::read(overrides, environment, &[]);
+    let Reading { files, warnings, config, .. } = config::read(overrides, environment, &[]);
     let config = match config {
         Ok(config) => config,
         Err(problems) => {

@@ -31,6 +31,8 @@ pub struct Reading {
     pub files: Sights,
     /// What is legal and risky all the same.
     pub warnings: Vec<Warning>,
+    /// What is written, as far as it fits.
+    pub written: Option<Written>,
     /// The settings.
     pub config: Result<Config, Problems>,
 }
@@ -44,10 +46,12 @@ pub fn read(overrides: &Overrides, environment: &Environment, former: &[KeySourc
     match layers::read(overrides, environment) {
         Ok(tree) => {
             let files = files.and(Sights::take(tree.files().map(PathBuf::from)));
-            let Built { warnings, config, .. } = build(&tree, former);
-            Reading { files, warnings, config }
+            let Built { written, warnings, config } = build(&tree, former);
+            Reading { files, warnings, written, config }
         }
-        Err(problems) => Reading { files, warnings: Vec::new(), config: Err(problems) },
+        Err(problems) => {
+            Reading { files, warnings: Vec::new(), written: None, config: Err(problems) }
+        }
     }
 }
 
