@@ -153,7 +153,7 @@ limits: {body_bytes: 18446744073709551}
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), &once).unwrap();
         let overrides = Overrides { config: Some(file.path().to_owned()), ..Overrides::default() };
-        let again = layers::read(&overrides, &Environment::default()).unwrap();
+        let again = layers::read(&overrides, &Environment::default()).unwrap().tree;
         assert_eq!(without_origins(&once), without_origins(&effective(&again)), "{once}");
         assert!(once.contains("$${X}") && once.contains("api://ab/"), "{once}");
     }

@@ -5,7 +5,7 @@ mod environment;
 
 use std::path::PathBuf;
 
-use super::problem::{Findings, Problems};
+use super::problem::{Findings, Problem, Problems};
 use super::tree::{Node, Origin, Tree, Value};
 pub use environment::Environment;
 use environment::expand;
@@ -51,41 +51,50 @@ pub struct Overrides {
     pub log_level: Option<String>,
 }
 
-/// Reads the file, if one is named, and lays environment and flags over it.
-pub fn read(overrides: &Overrides, environment: &Environment) -> Result<Tree, Problems> {
-    let mut tree = match overrides.file(environment) {
-        Some(file) => parse(&file, environment)?,
-        None => Tree::empty("(no configuration file)"),
-    };
-    overrides.lay_over(&mut tree, environment)?;
-    Ok(tree)
+/// What was put together, and what is wrong with it already.
+#[derive(Debug)]
+pub struct Layers {
+    /// The whole.
+    pub tree: Tree,
+    /// Variables that are not set, and flags that say nothing.
+    pub problems: Vec<Problem>,
 }
 
-fn parse(file: &PathBuf, environment: &Environment) -> Result<Tree, Problems> {
+/// Reads the file, if one is named, and lays environment and flags over it. An error where the file
+/// is none.
+pub fn read(overrides: &Overrides, environment: &Environment) -> Result<Layers, Problems> {
+    let mut layers = match overrides.file(environment) {
+        Some(file) => parse(&file, environment)?,
+        None => Layers { tree: Tree::empty("(no configuration file)"), problems: Vec::new() },
+    };
+    layers.problems.extend(overrides.lay_over(&mut layers.tree, environment));
+    Ok(layers)
+}
+
+fn parse(file: &PathBuf, environment: &Environment) -> Result<Layers, Problems> {
     let name = file.display().to_string();
     let nothing = Tree::empty(&name);
-    let mut findings = Findings::about(&nothing);
-    let text = match std::fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(error) => {
-            findings.add("", error.to_string(), "a readable YAML file in UTF-8", None);
-            return findings.conclude(None);
-        }
+    let refused = |found: String, expected: &str, hint| {
+        let mut findings = Findings::about(&nothing);
+        findings.add("", found, expected, Some(hint));
+        Problems::from(findings.problems())
     };
-    let mut tree = match Tree::parse(&name, &text) {
-        Ok(tree) => tree,
-        Err(error) => {
-            findings.add("", error.to_string(), "YAML", None);
-            return findings.conclude(None);
-        }
-    };
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        let hint = "see that the name is right, and the user that airside runs as may read it";
+        refused(error.to_string(), "a readable YAML file in UTF-8", hint)
+    })?;
+    let mut tree = Tree::parse(&name, &text).map_err(|error| {
+        let hint = "look at indents, quotes and brackets at this place and before it";
+        refused(error.to_string(), "YAML", hint)
+    })?;
     let unset = expand(&mut tree.root, "", environment);
     let mut findings = Findings::about(&tree);
     for (key, name) in unset {
         let hint = "set the variable, or write $${…} for a literal ${…}";
         findings.add(&key, format!("${{{name}}}"), format!("{name} to be set"), Some(hint));
     }
-    findings.conclude(Some(())).map(|()| tree)
+    let problems = findings.problems();
+    Ok(Layers { tree, problems })
 }
 
 impl Overrides {
@@ -94,7 +103,7 @@ impl Overrides {
         self.config.clone().or_else(|| environment.get("AIRSIDE_CONFIG").map(PathBuf::from))
     }
 
-    fn lay_over(&self, tree: &mut Tree, environment: &Environment) -> Result<(), Problems> {
+    fn lay_over(&self, tree: &mut Tree, environment: &Environment) -> Vec<Problem> {
         let one = |flag: &Option<String>, name| Layer::one(flag.as_deref(), name, environment);
         let many = |flags: &[String], name| Layer::many(flags, name, environment);
 
@@ -141,7 +150,7 @@ impl Overrides {
         }
         match many(&self.role, "role") {
             Some(roles) => set_roles(tree, &roles),
-            None => Ok(()),
+            None => Vec::new(),
         }
     }
 }
@@ -203,7 +212,7 @@ fn set_secret(tree: &mut Tree, secret: &Layer) {
     }
 }
 
-fn set_roles(tree: &mut Tree, roles: &Layer) -> Result<(), Problems> {
+fn set_roles(tree: &mut Tree, roles: &Layer) -> Vec<Problem> {
     let mut map: Vec<(String, Vec<Node>)> = Vec::new();
     for pair in &roles.values {
         let Some((value, role)) =
@@ -211,8 +220,9 @@ fn set_roles(tree: &mut Tree, roles: &Layer) -> Result<(), Problems> {
         else {
             tree.set(&["roles", "map"], roles.text());
             let mut findings = Findings::about(tree);
-            findings.add("roles.map", format!("{pair:?}"), "VALUE=ROLE", None);
-            return findings.conclude(None);
+            let hint = "--role airflow_viewer=Viewer, once for each";
+            findings.add("roles.map", format!("{pair:?}"), "VALUE=ROLE", Some(hint));
+            return findings.problems();
         };
         let role = Node::loose(role, &roles.origin);
         match map.iter_mut().find(|(known, _)| known == value) {
@@ -225,7 +235,7 @@ fn set_roles(tree: &mut Tree, roles: &Layer) -> Result<(), Problems> {
         let list = Node { value: Value::List(all), origin: roles.origin.clone() };
         tree.set(&["roles", "map", &value], list);
     }
-    Ok(())
+    Vec::new()
 }
 
 /// The entry of `issuers` with this name, which is also its type; made if absent.
@@ -264,7 +274,7 @@ mod tests {
     use super::*;
 
     fn tree(overrides: &Overrides, variables: &[(&str, &str)]) -> Tree {
-        read(overrides, &Environment::of(variables)).unwrap()
+        read(overrides, &Environment::of(variables)).unwrap().tree
     }
 
     fn at<'t>(tree: &'t Tree, path: &[&str]) -> Option<&'t str> {

@@ -33,6 +33,8 @@ const LATER: [(&str, &[&str]); 4] = [
 
 const NOT_YET: &str = "this belongs to a later version of airside; remove it";
 
+const ALL_KEYS: &str = "`airside schema` and config/reference.yaml have every key";
+
 struct Lint<'f, 't> {
     findings: &'f mut Findings<'t>,
 }
@@ -104,10 +106,10 @@ impl Lint<'_, '_> {
             return;
         }
         let nearest = nearest(&entry.key, properties.keys().map(String::as_str));
-        let hint = nearest.map(|name| format!("did you mean `{name}`?"));
+        let hint = nearest.map_or(ALL_KEYS.to_owned(), |name| format!("did you mean `{name}`?"));
         let known: Vec<&str> = properties.keys().map(String::as_str).collect();
         let expected = format!("one of the keys {}", known.join(", "));
-        self.findings.add(key, "an unknown key", expected, hint.as_deref());
+        self.findings.add(key, "an unknown key", expected, Some(&hint));
     }
 
     fn list(&mut self, key: &str, items: &[Node], schema: &Json) -> Json {

@@ -16,6 +16,7 @@ pub mod written;
 
 use std::path::PathBuf;
 
+use layers::Layers;
 pub use layers::{Environment, Overrides};
 pub use problem::{Findings, Problem, Problems, Warning};
 use tree::{Node, Tree};
@@ -44,9 +45,9 @@ pub struct Reading {
 pub fn read(overrides: &Overrides, environment: &Environment, former: &[KeySource]) -> Reading {
     let files = Sights::take(overrides.file(environment));
     match layers::read(overrides, environment) {
-        Ok(tree) => {
-            let files = files.and(Sights::take(tree.files().map(PathBuf::from)));
-            let Built { written, warnings, config } = build(&tree, former);
+        Ok(layers) => {
+            let files = files.and(Sights::take(layers.tree.files().map(PathBuf::from)));
+            let Built { written, warnings, config } = build(&layers.tree, layers.problems, former);
             Reading { files, warnings, written, config }
         }
         Err(problems) => {
@@ -57,22 +58,22 @@ pub fn read(overrides: &Overrides, environment: &Environment, former: &[KeySourc
 
 /// The settings in effect, as a file that says the same, each line with where it comes from.
 pub fn effective(overrides: &Overrides, environment: &Environment) -> Result<String, Problems> {
-    let tree = layers::read(overrides, environment)?;
-    let Built { written, config, .. } = build(&tree, &[]);
+    let Layers { tree, problems } = layers::read(overrides, environment)?;
+    let Built { written, config, .. } = build(&tree, problems, &[]);
     config?;
     Ok(written.map(|mut written| effective::text(&tree, &mut written)).unwrap_or_default())
 }
 
 /// Where the admin listener is to be, as it is written: nothing else need be right for that.
 pub fn admin_listen(overrides: &Overrides, environment: &Environment) -> Result<String, Problems> {
-    let tree = layers::read(overrides, environment)?;
+    let tree = layers::read(overrides, environment)?.tree;
     let written = tree.root.get("admin").and_then(|admin| admin.get("listen"));
     Ok(written.and_then(Node::text).map_or_else(|| Admin::default().listen.0, str::to_owned))
 }
 
 /// Makes valid settings of a tree.
 pub fn from_tree(tree: &Tree) -> Result<Config, Problems> {
-    build(tree, &[]).config
+    build(tree, Vec::new(), &[]).config
 }
 
 struct Built {
@@ -81,8 +82,8 @@ struct Built {
     config: Result<Config, Problems>,
 }
 
-fn build(tree: &Tree, former: &[KeySource]) -> Built {
-    let mut findings = Findings::about(tree);
+fn build(tree: &Tree, problems: Vec<Problem>, former: &[KeySource]) -> Built {
+    let mut findings = Findings::beginning_with(tree, problems);
     let written = lint::read(tree, &mut findings);
     let config = written.as_ref().and_then(|written| used::build(written, former, &mut findings));
     if let Some(written) = &written {

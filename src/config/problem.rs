@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::schema::purpose;
 use super::tree::Tree;
 
 /// One thing that is wrong.
@@ -102,8 +103,20 @@ impl<'t> Findings<'t> {
         Self { tree, problems: Vec::new(), warnings: Vec::new() }
     }
 
+    /// The same, beginning with what is wrong already.
+    #[must_use]
+    pub const fn beginning_with(tree: &'t Tree, problems: Vec<Problem>) -> Self {
+        Self { tree, problems, warnings: Vec::new() }
+    }
+
+    /// The problems until now.
+    #[must_use]
+    pub fn problems(self) -> Vec<Problem> {
+        self.problems
+    }
+
     /// Adds a problem with the value at `key`, unless there is one with it or with a part of it
-    /// already: the second would be the first's echo.
+    /// already: the second would be the first's echo. Without a hint, what the setting is for is one.
     pub fn add(
         &mut self,
         key: &str,
@@ -124,7 +137,7 @@ impl<'t> Findings<'t> {
             place: self.tree.place(key),
             found: found.into(),
             expected: expected.into(),
-            hint: hint.map(str::to_owned),
+            hint: hint.map(str::to_owned).or_else(|| purpose(key, &self.tree.root)),
         });
     }
 

@@ -6,6 +6,8 @@ use std::sync::LazyLock;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value as Json, json};
 
+use super::lint::shape::{alternatives, tag};
+use super::tree::{Node, Step, steps};
 use super::written::{Written, format};
 
 /// The schema (draft 7, the newest that editors of YAML know), without references, so that walking
@@ -69,6 +71,43 @@ fn allow_variable(members: &mut Map<String, Json>) {
     }
 }
 
+/// What the setting at `key` is for, and its default, as the schema tells it; of the nearest one
+/// around it where it is none itself. `root` knows of which type an entry is.
+pub(super) fn purpose(key: &str, root: &Node) -> Option<String> {
+    let (mut schema, mut node) = (&*SCHEMA, Some(root));
+    let (mut told, mut name) = (None, String::new());
+    for step in steps(key) {
+        let inner = match &step {
+            Step::Key(key) => member(schema, node, key),
+            Step::Index(_) => schema.get("items"),
+        };
+        let Some(inner) = inner else { break };
+        schema = inner;
+        node = node.and_then(|node| node.step(&step)).map(|(_, inner)| inner);
+        if let (Step::Key(key), Some(description)) = (&step, schema.get("description")) {
+            told = description.as_str();
+            name.clone_from(key);
+        }
+    }
+    let told = told?.replace('\n', " ");
+    let default =
+        schema.get("default").filter(|default| !default.is_null() && !default.is_object());
+    let default = default.map(|default| format!(" Default: {default}."));
+    Some(format!("{name}: {told}{}", default.unwrap_or_default()))
+}
+
+/// The schema of a key of a mapping, which may be one of several.
+fn member<'s>(schema: &'s Json, node: Option<&Node>, key: &str) -> Option<&'s Json> {
+    let within = |schema: &'s Json| {
+        let others = schema.get("additionalProperties").filter(|others| others.is_object());
+        schema.get("properties").and_then(|all| all.get(key)).or(others)
+    };
+    let Some(choices) = alternatives(schema) else { return within(schema) };
+    let of_type = node.and_then(|node| node.get("type")).and_then(Node::text);
+    let is_it = |choice: &&Json| of_type.is_some() && tag(choice).and_then(Json::as_str) == of_type;
+    choices.iter().find(is_it).and_then(within).or_else(|| choices.iter().find_map(within))
+}
+
 /// A value of the environment in a text.
 const VARIABLE: &str = r"\$\{[^}]+\}";
 
@@ -86,7 +125,31 @@ fn pattern(format: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tree::Tree;
     use super::*;
+
+    #[test]
+    fn a_key_has_its_purpose_from_the_schema() {
+        let tree = Tree::parse("a", "issuers: [{type: oidc}, {type: airflow}, {}]").unwrap();
+        for (key, expected) in [
+            (
+                "leeway",
+                "leeway: What `exp`, `nbf` and `iat` are given for clocks that differ; at most 300s. Default: \"60s\".",
+            ),
+            ("issuers[0].issuer", "issuer: The expected `iss`, exactly"),
+            ("issuers[1].issuer", "issuer: `[api_auth] jwt_issuer`"),
+            ("issuers[2].tenant", "tenant: The directory (tenant) id"),
+            ("issuers[0].tenant.x", "tenant: The directory"),
+            ("roles.map.Some.Value", "map: Token value to Airflow roles"),
+            ("handoff.assertion.kid", "kid: The name of that key"),
+            ("upstream.urls[3]", "urls: Where several"),
+        ] {
+            let told = purpose(key, &tree.root).unwrap();
+            assert!(told.starts_with(expected), "{key}: {told}");
+        }
+        assert_eq!(purpose("", &tree.root), None);
+        assert_eq!(purpose("nothing", &tree.root), None);
+    }
 
     #[test]
     fn the_schema_beside_the_examples_is_what_the_program_prints() {

@@ -234,7 +234,7 @@ impl Node {
         &mut entry.node
     }
 
-    fn step(&self, step: &Step) -> Option<(&Origin, &Self)> {
+    pub(super) fn step(&self, step: &Step) -> Option<(&Origin, &Self)> {
         match step {
             Step::Key(key) => self.entry(key).map(|entry| (entry.place(), &entry.node)),
             Step::Index(index) => self.item(*index).map(|item| (&item.origin, item)),
@@ -269,13 +269,16 @@ fn origin(location: &serde_saphyr::Location) -> Origin {
     Origin::File { line: location.line(), column: location.column() }
 }
 
-enum Step {
+/// One step of a key.
+pub(super) enum Step {
+    /// Into a mapping.
     Key(String),
+    /// Into a list.
     Index(usize),
 }
 
 /// `issuers[0].tenant` as steps.
-fn steps(key: &str) -> Vec<Step> {
+pub(super) fn steps(key: &str) -> Vec<Step> {
     let mut steps = Vec::new();
     for part in key.split('.').filter(|part| !part.is_empty()) {
         let (name, indexes) = part.split_once('[').unwrap_or((part, ""));

@@ -1,0 +1,267 @@
+//! What issuers and Airflow say, against a stand-in for Airflow that answers as it does; the real one
+//! is asked in tests/airflow.
+
+use serde_json::json;
+
+use super::{Ended, check, clean};
+use crate::support::config::{Config, SECRET};
+use crate::support::entra::{TENANT, now, v2_issuer};
+use crate::support::expect::Verdicts;
+use crate::support::issuer::Issuer;
+use crate::support::keys::{SigningKey, open_hs512};
+use crate::support::upstream::{Answer, Received, Upstream};
+
+/// How this Airflow answers.
+#[derive(Clone, Copy, Default)]
+struct Manners {
+    /// It verifies by another secret.
+    other_secret: bool,
+    /// It expects another audience.
+    other_audience: bool,
+    /// It lets in whoever comes without a credential.
+    all_admins: bool,
+    /// Its major version is 2.
+    second: bool,
+    /// Its clock is ahead by so many seconds.
+    ahead: i64,
+    /// It is behind something that answers in its place.
+    hidden: bool,
+}
+
+impl Manners {
+    fn answer(self, request: &Received) -> Answer {
+        let date = format!("Date: {}", http_date(now() + self.ahead));
+        let json = |status: u16, body: &str| Answer::json(status, &[&date], body);
+        if self.hidden {
+            return Answer::json(502, &[], "{}");
+        }
+        let version = if self.second { "/api/v1/version" } else { "/api/v2/version" };
+        match request.target() {
+            target if target == version && self.second => json(200, r#"{"version": "2.10.5"}"#),
+            target if target == version => json(200, r#"{"version": "3.3.2"}"#),
+            "/api/v2/monitor/health" => json(200, r#"{"metadatabase": {"status": "healthy"}}"#),
+            "/api/v2/dags?limit=1" => match request.header("authorization") {
+                None if self.all_admins => json(200, r#"{"dags": []}"#),
+                None => json(401, r#"{"detail": "Not authenticated"}"#),
+                Some(_) => self.judge(request.bearer(), &json),
+            },
+            _ => json(404, r#"{"detail": "Not Found"}"#),
+        }
+    }
+
+    /// In the order of `PyJWT`: signature, times, the rest.
+    fn judge(self, token: &str, json: &impl Fn(u16, &str) -> Answer) -> Answer {
+        let (_, claims) = open_hs512(token, SECRET.as_bytes());
+        assert_eq!((&claims["role"], &claims["sub"]), (&json!("viewer"), &json!("airside-check")));
+        let invalid = || json(403, r#"{"detail": "Invalid JWT token"}"#);
+        if self.other_secret {
+            return invalid();
+        }
+        if claims["exp"].as_i64().unwrap() < now() + self.ahead {
+            return json(401, r#"{"detail": "Token Expired"}"#);
+        }
+        if self.other_audience {
+            invalid()
+        } else {
+            json(200, r#"{"dags": [], "total_entries": 0}"#)
+        }
+    }
+}
+
+fn http_date(unix: i64) -> String {
+    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(unix.try_into().unwrap());
+    let text = humantime::format_rfc3339_seconds(time).to_string();
+    let (date, time) = text.trim_end_matches('Z').split_once('T').unwrap();
+    let [year, month, day] = date.split('-').collect::<Vec<_>>()[..] else { panic!("{date}") };
+    let months =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let month = months[month.parse::<usize>().unwrap() - 1];
+    format!("Thu, {day} {month} {year} {time} GMT")
+}
+
+fn online(manners: Manners, hook: impl FnOnce(Config) -> Config) -> (Ended, Upstream, Issuer) {
+    let issuer = Issuer::start();
+    issuer.misname(&v2_issuer(TENANT));
+    let upstream = Upstream::answering(move |request| manners.answer(request));
+    let config =
+        Config::new(&issuer.url(), &upstream.url()).set("/access/password_login", "closed");
+    let ended = check(&hook(config), &["--online"]);
+    (ended, upstream, issuer)
+}
+
+/// The line about this, with what belongs to it.
+fn about<'e>(ended: &'e Ended, what: &str) -> &'e str {
+    let at = ended
+        .stdout
+        .find(&format!("  {what}"))
+        .unwrap_or_else(|| panic!("no {what}: {}", ended.log()));
+    let start = ended.stdout[..at].rfind('\n').unwrap() + 1;
+    let mut end = at;
+    while let Some(next) = ended.stdout[end..].find('\n') {
+        end += next + 1;
+        if !ended.stdout[end..].starts_with("           ") {
+            break;
+        }
+    }
+    &ended.stdout[start..end]
+}
+
+#[test]
+fn what_is_as_it_should_be_is_told_line_by_line() {
+    let (ended, upstream, issuer) = online(Manners::default(), |config| config);
+    assert_eq!(ended.code, Some(0), "{}", ended.log());
+    for (what, found) in [
+        ("keys of entra", "1 key to use"),
+        ("tenant of entra", &*v2_issuer(TENANT)),
+        ("keys of airflow", "given"),
+        ("version of ", "Airflow 3.3.2"),
+        ("health of ", "healthy"),
+        ("without a credential of ", "401 \"Not authenticated\""),
+        ("hand-off to ", "Airflow takes what airside signs"),
+    ] {
+        let line = about(&ended, what);
+        assert!(line.starts_with("ok ") && line.contains(found), "{found} in {line}");
+        assert_eq!(line.lines().count(), 1, "{line}");
+    }
+    assert_eq!(ended.stdout.matches("\nok ").count(), 7, "{}", ended.stdout);
+    assert!(issuer.fetches() >= 2);
+    // Nothing was changed.
+    assert!(upstream.requests().iter().all(|request| request.method() == "GET"));
+    assert!(!ended.stdout.contains("eyJ"), "no token is shown: {}", ended.stdout);
+}
+
+#[test]
+fn what_airflow_refuses_is_explained() {
+    let mut verdicts = Verdicts::default();
+    let good = Manners::default();
+    for (label, manners, what, code, words) in [
+        (
+            "another secret",
+            Manners { other_secret: true, ..good },
+            "hand-off to ",
+            78,
+            &["problem ", "403 \"Invalid JWT token\"", "[api_auth] jwt_secret", "airflow.secret"][..],
+        ),
+        (
+            "another audience",
+            Manners { other_audience: true, ..good },
+            "hand-off to ",
+            78,
+            &["problem ", "the key is right", "jwt_audience", "\"apache-airflow\"", "jwt_issuer"],
+        ),
+        (
+            "everybody is an admin",
+            Manners { all_admins: true, ..good },
+            "without a credential of ",
+            0,
+            &["warning ", "simple_auth_manager_all_admins", "expected: 401"],
+        ),
+        (
+            "another Airflow",
+            Manners { second: true, ..good },
+            "version of ",
+            78,
+            &["problem ", "Airflow 2.10.5", "an Airflow 3", "upstream.airflow: 2"],
+        ),
+        (
+            "nobody behind a proxy",
+            Manners { hidden: true, ..good },
+            "version of ",
+            3,
+            &["no answer ", "502"],
+        ),
+        (
+            "another time",
+            Manners { ahead: 60, ..good },
+            "clock of ",
+            0,
+            &["warning ", "60 s ahead", "jwt_leeway"],
+        ),
+    ] {
+        let (ended, ..) = online(manners, |config| config);
+        verdicts.check(label, ended.code == Some(code), (ended.code, ended.log()));
+        let line = about(&ended, what);
+        for word in words {
+            // A second may pass on the way.
+            let said = line.contains(word) || line.contains(&word.replace("60 s", "59 s"));
+            verdicts.check(label, said, (word, line));
+        }
+        verdicts.check(label, !ended.stdout.contains(&SECRET[..16]), &ended.stdout);
+    }
+}
+
+#[test]
+fn who_does_not_answer_is_told_from_what_is_wrong() {
+    let (issuer, mut upstream) = (Issuer::down(), Upstream::start());
+    upstream.stop();
+    let config =
+        Config::new(&issuer.url(), &upstream.url()).set("/access/password_login", "closed");
+    let ended = check(&config, &["--online"]);
+    assert_eq!(ended.code, Some(3), "{}", ended.log());
+    assert!(about(&ended, "keys of entra").starts_with("no answer "), "{}", ended.stdout);
+    assert!(about(&ended, "version of ").contains("upstream.url"), "{}", ended.stdout);
+    // Wrong counts more: it will not be over soon.
+    let issuer = Issuer::start();
+    issuer.document("<html>");
+    let config = config.set("/issuers/0/authority", issuer.url());
+    let ended = check(&config, &["--online"]);
+    assert_eq!(ended.code, Some(78), "{}", ended.log());
+    assert!(about(&ended, "keys of entra").contains("not JSON"), "{}", ended.stdout);
+}
+
+#[test]
+fn keys_that_are_left_out_are_told_with_the_reason() {
+    let issuer = Issuer::start();
+    issuer.publish(&[SigningKey::shared().jwk(), json!({"kty": "RSA", "use": "enc"})]);
+    let config = clean().set("/issuers/0/authority", issuer.url());
+    let ended = check(&config, &["--online"]);
+    let line = about(&ended, "keys of entra");
+    assert!(line.contains("1 key to use, left out: entry 1: `use` is not sig"), "{line}");
+}
+
+#[test]
+fn an_issuer_that_calls_itself_otherwise_is_a_problem() {
+    let issuer = Issuer::start();
+    let oidc = |issuer: &str| {
+        json!({"name": "sso", "type": "oidc", "issuer": issuer, "audiences": ["a"],
+            "username_prefix": "s:", "roles": {"a": ["Op"]}})
+    };
+    let config = clean().set("/issuers/0", oidc(&issuer.url()));
+    let line = check(&config, &["--online"]);
+    assert!(about(&line, "keys of sso").starts_with("ok "), "{}", line.stdout);
+    issuer.misname("https://another.example");
+    let ended = check(&config, &["--online"]);
+    assert_eq!(ended.code, Some(78), "{}", ended.log());
+    let line = about(&ended, "keys of sso");
+    assert!(line.contains("https://another.example") && line.contains("slash"), "{line}");
+    // Of Entra it is the tenant's own description that is compared.
+    let config = clean().set("/issuers/0/authority", issuer.url());
+    let ended = check(&config, &["--online"]);
+    let line = about(&ended, "tenant of entra");
+    assert!(line.starts_with("problem ") && line.contains(&v2_issuer(TENANT)), "{line}");
+}
+
+#[test]
+fn every_address_of_airflow_is_asked() {
+    let first = Upstream::answering(|request| Manners::default().answer(request));
+    let (ended, second, _issuer) =
+        online(Manners { other_secret: true, ..Manners::default() }, |config| {
+            let second = config.get("/upstream/url");
+            config.without("/upstream/url").set("/upstream/urls", json!([first.url(), second]))
+        });
+    assert_eq!(ended.code, Some(78), "{}", ended.log());
+    let line = |address| about(&ended, &format!("hand-off to {address}"));
+    assert!(line(first.address()).starts_with("ok "), "{}", ended.stdout);
+    assert!(line(second.address()).starts_with("problem "), "{}", ended.stdout);
+}
+
+#[test]
+fn what_cannot_be_shown_without_a_change_is_said() {
+    let (ended, upstream, _issuer) = online(Manners::default(), |config| {
+        config.without("/handoff/secret_file").set("/handoff/type", "headers")
+    });
+    let line = about(&ended, "hand-off to ");
+    assert!(line.starts_with("not shown "), "{line}");
+    assert_eq!(ended.code, Some(0), "{}", ended.log());
+    assert!(upstream.requests().iter().all(|request| request.header("x-airside-user").is_none()));
+}
