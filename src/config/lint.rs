@@ -13,7 +13,9 @@ use super::problem::Findings;
 use super::schema::SCHEMA;
 use super::tree::{Entry, Node, Tree, Value};
 use super::written::{Written, format};
-use shape::{accepts, alternatives, constant, described, expected, one_of, tag, types, words};
+use shape::{
+    accepts, alternatives, constant, described, expected, one_of, stand_in, tag, types, words,
+};
 
 /// Reads what fits the schema and adds the rest to `findings`. What does not fit is left out, so
 /// that what does can be looked at further.
@@ -88,14 +90,19 @@ impl Lint<'_, '_> {
         let mut whole = true;
         for name in schema.get("required").and_then(Json::as_array).into_iter().flatten() {
             let Some(name) = name.as_str() else { continue };
+            let needed = properties.get(name).unwrap_or(&Json::Null);
             if !entries.iter().any(|entry| entry.key == name) {
-                let expected = properties.get(name).map_or_else(String::new, described);
-                self.findings.add(&join(key, name), "nothing", expected, missing_hint(key, name));
+                let hint = missing_hint(key, name);
+                self.findings.add(&join(key, name), "nothing", described(needed), hint);
             }
-            whole &= map.contains_key(name);
+            if !map.contains_key(name) && !key.is_empty() {
+                // What is beside it is still looked at; nobody is told of this twice.
+                let stand_in = stand_in(needed);
+                whole &= stand_in.is_some();
+                map.extend(stand_in.map(|value| (name.to_owned(), value)));
+            }
         }
-        // The whole has optional parts only, once it is read.
-        (whole || key.is_empty()).then_some(Json::Object(map))
+        whole.then_some(Json::Object(map))
     }
 
     fn unknown(&mut self, key: &str, entry: &Entry, properties: &Map<String, Json>) {

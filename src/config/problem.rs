@@ -141,8 +141,11 @@ impl<'t> Findings<'t> {
         });
     }
 
-    /// Adds a warning of the value at `key`.
+    /// Adds a warning of the value at `key`, unless there is a problem with it.
     pub fn warn(&mut self, key: &str, found: impl Into<String>, why: &str, hint: &str) {
+        if self.has_problem(key) {
+            return;
+        }
         self.warnings.push(Warning {
             key: key.to_owned(),
             place: self.tree.place(key),
@@ -150,6 +153,12 @@ impl<'t> Findings<'t> {
             why: why.to_owned(),
             hint: hint.to_owned(),
         });
+    }
+
+    /// Whether something is wrong with the value at `key`.
+    #[must_use]
+    pub fn has_problem(&self, key: &str) -> bool {
+        self.problems.iter().any(|problem| problem.key == key)
     }
 
     /// The value at `key` for a message, and whether anybody said so.

@@ -1,6 +1,6 @@
 //! What a schema asks for: to look at, and in words.
 
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::super::tree::Value;
 use super::super::written::format;
@@ -103,5 +103,21 @@ pub(in crate::config) fn one_of(words: &[&Json]) -> String {
     match each.as_slice() {
         [only] => only.clone(),
         many => format!("one of {}", many.join(", ")),
+    }
+}
+
+/// Something of the right kind and no meaning, for what is needed and not there.
+pub(in crate::config) fn stand_in(schema: &Json) -> Option<Json> {
+    if let Some(words) = words(schema) {
+        return words.first().map(|word| (*word).clone());
+    }
+    if let Some(choices) = alternatives(schema) {
+        return choices.iter().find_map(stand_in);
+    }
+    match types(schema).first() {
+        Some(&"string") => Some(Json::from("")),
+        Some(&"array") => Some(Json::Array(Vec::new())),
+        Some(&"object") if schema.get("required").is_none() => Some(Json::Object(Map::new())),
+        _ => None,
     }
 }

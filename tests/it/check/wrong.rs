@@ -45,7 +45,7 @@ const CASES: [(&str, &str, Wrong); 20] = [
 lisen: 0.0.0.0:8080
 upstream: {url: 'http://127.0.0.1:8081', airflo: 3}
 issuers:
-  - {name: entra, type: entra, tenent: x, client_id: 0b8c6c3e-52cb-4d0c-8d64-3d6a8e6f2a77}
+  - {name: entra, type: entra, tenent: x, client_id: airflow}
 handoff:
   type: airflow_token
   secret_file: SECRET
@@ -57,6 +57,7 @@ acess: {docs: open}
             (2, "upstream.airflo"),
             (4, "issuers[0].tenent"),
             (4, "issuers[0].tenant"),
+            (4, "issuers[0].client_id"),
             (8, "handoff.asertion"),
             (9, "acess"),
         ],
@@ -89,7 +90,7 @@ upstream: {url: 'http://127.0.0.1:8081'}
 issuers:
   - {name: entra, type: entraa}
   - {name: airflow, type: airflow, secret_file: SECRET}
-handoff: {type: airflow_tokn, auth_manager: keycloak}
+handoff: {type: airflow_tokn, auth_manager: keycloak, lifetime: 1s}
 access: {ui: shut, execution_api: open, docs: ajar, preflight: yes please}
 log: {format: xml, level: loud}
 ",
@@ -97,6 +98,7 @@ log: {format: xml, level: loud}
             (3, "issuers[0].type"),
             (5, "handoff.type"),
             (5, "handoff.auth_manager"),
+            (5, "handoff.lifetime"),
             (6, "access.ui"),
             (6, "access.execution_api"),
             (6, "access.docs"),
@@ -161,6 +163,7 @@ issuers:
     audiences: ['']
     clients: ['']
     roles_claim: roles
+    keys_file: /nowhere/keys
 handoff: {type: airflow_token, secret_file: SECRET}
 ",
         &[
@@ -171,6 +174,7 @@ handoff: {type: airflow_token, secret_file: SECRET}
             (8, "issuers[0].audiences[0]"),
             (9, "issuers[0].clients[0]"),
             (10, "issuers[0].roles_claim"),
+            (11, "issuers[0].keys_file"),
         ],
     ),
     (
@@ -189,6 +193,7 @@ revocation: {file: /nowhere/list}
             (3, "issuers[0].secret_file"),
             (4, "issuers[1].public_key_file"),
             (5, "handoff.secret_file"),
+            (5, "handoff.airflow_keys_file"),
             (6, "tls.cert_file"),
             (6, "tls.key_file"),
             (7, "revocation.file"),
@@ -202,7 +207,7 @@ issuers:
   - {name: airflow, type: airflow, secret_file: SECRET, keys_file: /x}
 handoff: {type: airflow_token}
 ",
-        &[(1, "upstream.url"), (3, "issuers[0]"), (4, "handoff")],
+        &[(1, "upstream"), (3, "issuers[0].secret_file"), (4, "handoff.secret_file")],
     ),
     (
         "Airflow 2 with tokens",
@@ -246,7 +251,7 @@ handoff: {type: airflow_token, secret_file: SECRET}
         "
 upstream: {url: 'http://127.0.0.1:8081'}
 issuers:
-  - {name: github, type: oidc}
+  - {name: github, type: oidc, keys_file: /nowhere/keys, roles_claim: role}
 handoff: {type: airflow_token, secret_file: SECRET}
 ",
         &[
@@ -254,6 +259,8 @@ handoff: {type: airflow_token, secret_file: SECRET}
             (3, "issuers[0].audiences"),
             (3, "issuers[0].username_prefix"),
             (3, "issuers[0].roles"),
+            (3, "issuers[0].keys_file"),
+            (3, "issuers[0].roles_claim"),
         ],
     ),
     (
@@ -316,6 +323,7 @@ handoff:
             (1, "upstream.urls[1]"),
             (1, "upstream.urls[2]"),
             (4, "issuers[1].name"),
+            (4, "issuers[1].issuer"),
             (8, "handoff.headers.user"),
             (8, "handoff.headers.issuer"),
             (8, "handoff.headers.assertion"),
