@@ -263,6 +263,11 @@ impl Builder<'_, '_, '_> {
         span
     }
 
+    /// Whether one of these keys of a section has a value that does not fit.
+    fn misfit(&self, section: &str, names: &[&str]) -> bool {
+        names.iter().any(|name| self.findings.has_problem(&format!("{section}.{name}")))
+    }
+
     fn not_empty(&mut self, key: &str, length: usize, expected: &str) {
         if length == 0 {
             self.findings.add(key, "nothing", expected, None);

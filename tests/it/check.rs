@@ -5,17 +5,9 @@ mod wrong;
 
 use serde_json::json;
 
-use crate::support::airside::{Airside, Ended};
+use crate::support::airside::Airside;
 use crate::support::config::{Config, SECRET};
 use crate::support::expect::Verdicts;
-
-/// Runs `check` with the configuration and these arguments behind it.
-fn check(config: &Config, more: &[&str]) -> Ended {
-    let mut line = config.command_line();
-    line[0] = "check".to_owned();
-    let args: Vec<&str> = line.iter().map(String::as_str).chain(more.iter().copied()).collect();
-    Airside::run(&args, config.environment())
-}
 
 /// A configuration without a problem or a risk, whose issuer and upstream are never asked.
 fn clean() -> Config {
@@ -25,7 +17,7 @@ fn clean() -> Config {
 #[test]
 fn a_clean_configuration_has_neither_problem_nor_warning() {
     let config = clean();
-    let ended = check(&config, &[]);
+    let ended = Airside::checks(&config, &[]);
     assert_eq!(ended.code, Some(0), "{}", ended.log());
     assert!(ended.stdout.ends_with("no problems, no warnings\n"), "{}", ended.stdout);
     let checked = ended.stdout.lines().find(|line| line.starts_with("checked: ")).unwrap();
@@ -40,7 +32,7 @@ fn a_warning_is_no_problem_and_says_place_reason_and_way_out() {
         .set("/access/password_login", "open")
         .set("/admin/listen", "0.0.0.0:0")
         .set("/handoff/secret_file", clean_secret("changeme"));
-    let ended = check(&config, &[]);
+    let ended = Airside::checks(&config, &[]);
     assert_eq!(ended.code, Some(0), "{}", ended.log());
     assert!(ended.stdout.ends_with("no problems, 4 warnings\n"), "{}", ended.stdout);
     let mut verdicts = Verdicts::default();
@@ -80,7 +72,7 @@ fn serve_says_the_same_warnings_at_the_start_and_when_it_reads_again() {
 
 #[test]
 fn what_is_wrong_is_told_although_nothing_outside_is_asked_then() {
-    let ended = check(&clean().set("/leeway", "1h"), &["--online"]);
+    let ended = Airside::checks(&clean().set("/leeway", "1h"), &["--online"]);
     assert_eq!(ended.code, Some(78), "{}", ended.log());
     assert!(
         ended.stdout.contains("leeway") && ended.stdout.contains("not asked"),

@@ -76,9 +76,7 @@ impl Builder<'_, '_, '_> {
                 Some((source, Algorithm::PUBLIC.to_vec()))
             }
             // One that does not fit counts as none.
-            _ if PLACES.iter().any(|name| self.findings.has_problem(&format!("{key}.{name}"))) => {
-                None
-            }
+            _ if self.misfit(key, &PLACES) => None,
             _ => {
                 let expected = "exactly one of secret_file, public_key_file, keys_url, keys_file";
                 let hint = "what Airflow signs with: [api_auth] jwt_secret or jwt_private_key_path";

@@ -98,9 +98,8 @@ impl Builder<'_, '_, '_> {
                 let kid = written.kid.as_deref();
                 self.private_key("handoff.private_key_file", file, kid).map(Some)
             }
-            (HandoffType::AirflowToken, _) if self.findings.has_problem("handoff.type") => {
-                Err(Said)
-            }
+            // What does not fit counts as none.
+            (HandoffType::AirflowToken, _) if self.misfit("handoff", &CHOICE) => Err(Said),
             (HandoffType::AirflowToken, _) => {
                 let hint = "what Airflow verifies by: its [api_auth] jwt_secret, or our key by way of trusted_jwks_url";
                 let expected = "exactly one of secret_file, private_key_file";
@@ -287,6 +286,9 @@ impl Builder<'_, '_, '_> {
         Some(IdentityHeaders { user: user?, roles: roles?, issuer: issuer?, assertion: assertion? })
     }
 }
+
+/// What says by which key Airflow's tokens are signed.
+const CHOICE: [&str; 3] = ["type", "secret_file", "private_key_file"];
 
 /// Whether the header means something else already.
 pub(super) fn is_taken(header: &HeaderName) -> bool {

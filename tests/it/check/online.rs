@@ -3,7 +3,8 @@
 
 use serde_json::json;
 
-use super::{Ended, check, clean};
+use super::clean;
+use crate::support::airside::{Airside, Ended};
 use crate::support::config::{Config, SECRET};
 use crate::support::entra::{TENANT, now, v2_issuer};
 use crate::support::expect::Verdicts;
@@ -81,29 +82,11 @@ fn http_date(unix: i64) -> String {
 
 fn online(manners: Manners, hook: impl FnOnce(Config) -> Config) -> (Ended, Upstream, Issuer) {
     let issuer = Issuer::start();
-    issuer.misname(&v2_issuer(TENANT));
     let upstream = Upstream::answering(move |request| manners.answer(request));
     let config =
         Config::new(&issuer.url(), &upstream.url()).set("/access/password_login", "closed");
-    let ended = check(&hook(config), &["--online"]);
+    let ended = Airside::checks(&hook(config), &["--online"]);
     (ended, upstream, issuer)
-}
-
-/// The line about this, with what belongs to it.
-fn about<'e>(ended: &'e Ended, what: &str) -> &'e str {
-    let at = ended
-        .stdout
-        .find(&format!("  {what}"))
-        .unwrap_or_else(|| panic!("no {what}: {}", ended.log()));
-    let start = ended.stdout[..at].rfind('\n').unwrap() + 1;
-    let mut end = at;
-    while let Some(next) = ended.stdout[end..].find('\n') {
-        end += next + 1;
-        if !ended.stdout[end..].starts_with("           ") {
-            break;
-        }
-    }
-    &ended.stdout[start..end]
 }
 
 #[test]
@@ -119,7 +102,7 @@ fn what_is_as_it_should_be_is_told_line_by_line() {
         ("without a credential of ", "401 \"Not authenticated\""),
         ("hand-off to ", "Airflow takes what airside signs"),
     ] {
-        let line = about(&ended, what);
+        let line = ended.about(what);
         assert!(line.starts_with("ok ") && line.contains(found), "{found} in {line}");
         assert_eq!(line.lines().count(), 1, "{line}");
     }
@@ -180,11 +163,11 @@ fn what_airflow_refuses_is_explained() {
     ] {
         let (ended, ..) = online(manners, |config| config);
         verdicts.check(label, ended.code == Some(code), (ended.code, ended.log()));
-        let line = about(&ended, what);
+        let line = ended.about(what);
         for word in words {
             // A second may pass on the way.
             let said = line.contains(word) || line.contains(&word.replace("60 s", "59 s"));
-            verdicts.check(label, said, (word, line));
+            verdicts.check(label, said, (word, &line));
         }
         verdicts.check(label, !ended.stdout.contains(&SECRET[..16]), &ended.stdout);
     }
@@ -196,17 +179,17 @@ fn who_does_not_answer_is_told_from_what_is_wrong() {
     upstream.stop();
     let config =
         Config::new(&issuer.url(), &upstream.url()).set("/access/password_login", "closed");
-    let ended = check(&config, &["--online"]);
+    let ended = Airside::checks(&config, &["--online"]);
     assert_eq!(ended.code, Some(3), "{}", ended.log());
-    assert!(about(&ended, "keys of entra").starts_with("no answer "), "{}", ended.stdout);
-    assert!(about(&ended, "version of ").contains("upstream.url"), "{}", ended.stdout);
+    assert!(ended.about("keys of entra").starts_with("no answer "), "{}", ended.stdout);
+    assert!(ended.about("version of ").contains("upstream.url"), "{}", ended.stdout);
     // Wrong counts more: it will not be over soon.
     let issuer = Issuer::start();
     issuer.document("<html>");
     let config = config.set("/issuers/0/authority", issuer.url());
-    let ended = check(&config, &["--online"]);
+    let ended = Airside::checks(&config, &["--online"]);
     assert_eq!(ended.code, Some(78), "{}", ended.log());
-    assert!(about(&ended, "keys of entra").contains("not JSON"), "{}", ended.stdout);
+    assert!(ended.about("keys of entra").contains("not JSON"), "{}", ended.stdout);
 }
 
 #[test]
@@ -214,8 +197,8 @@ fn keys_that_are_left_out_are_told_with_the_reason() {
     let issuer = Issuer::start();
     issuer.publish(&[SigningKey::shared().jwk(), json!({"kty": "RSA", "use": "enc"})]);
     let config = clean().set("/issuers/0/authority", issuer.url());
-    let ended = check(&config, &["--online"]);
-    let line = about(&ended, "keys of entra");
+    let ended = Airside::checks(&config, &["--online"]);
+    let line = ended.about("keys of entra");
     assert!(line.contains("1 key to use, left out: entry 1: `use` is not sig"), "{line}");
 }
 
@@ -227,17 +210,17 @@ fn an_issuer_that_calls_itself_otherwise_is_a_problem() {
             "username_prefix": "s:", "roles": {"a": ["Op"]}})
     };
     let config = clean().set("/issuers/0", oidc(&issuer.url()));
-    let line = check(&config, &["--online"]);
-    assert!(about(&line, "keys of sso").starts_with("ok "), "{}", line.stdout);
+    let line = Airside::checks(&config, &["--online"]);
+    assert!(line.about("keys of sso").starts_with("ok "), "{}", line.stdout);
     issuer.misname("https://another.example");
-    let ended = check(&config, &["--online"]);
+    let ended = Airside::checks(&config, &["--online"]);
     assert_eq!(ended.code, Some(78), "{}", ended.log());
-    let line = about(&ended, "keys of sso");
+    let line = ended.about("keys of sso");
     assert!(line.contains("https://another.example") && line.contains("slash"), "{line}");
     // Of Entra it is the tenant's own description that is compared.
     let config = clean().set("/issuers/0/authority", issuer.url());
-    let ended = check(&config, &["--online"]);
-    let line = about(&ended, "tenant of entra");
+    let ended = Airside::checks(&config, &["--online"]);
+    let line = ended.about("tenant of entra");
     assert!(line.starts_with("problem ") && line.contains(&v2_issuer(TENANT)), "{line}");
 }
 
@@ -250,7 +233,7 @@ fn every_address_of_airflow_is_asked() {
             config.without("/upstream/url").set("/upstream/urls", json!([first.url(), second]))
         });
     assert_eq!(ended.code, Some(78), "{}", ended.log());
-    let line = |address| about(&ended, &format!("hand-off to {address}"));
+    let line = |address| ended.about(&format!("hand-off to {address}"));
     assert!(line(first.address()).starts_with("ok "), "{}", ended.stdout);
     assert!(line(second.address()).starts_with("problem "), "{}", ended.stdout);
 }
@@ -260,7 +243,7 @@ fn what_cannot_be_shown_without_a_change_is_said() {
     let (ended, upstream, _issuer) = online(Manners::default(), |config| {
         config.without("/handoff/secret_file").set("/handoff/type", "headers")
     });
-    let line = about(&ended, "hand-off to ");
+    let line = ended.about("hand-off to ");
     assert!(line.starts_with("not shown "), "{line}");
     assert_eq!(ended.code, Some(0), "{}", ended.log());
     assert!(upstream.requests().iter().all(|request| request.header("x-airside-user").is_none()));
