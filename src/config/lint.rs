@@ -1,6 +1,7 @@
 //! Holds a tree against the schema of [`super::written`] and finds everything that does not fit,
 //! where deserialising would stop at the first. What fits is deserialised.
 
+mod later;
 pub(super) mod shape;
 
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use super::problem::Findings;
 use super::schema::SCHEMA;
 use super::tree::{Entry, Node, Tree, Value};
 use super::written::{Written, format};
+use later::{NOT_YET, is_inert, is_later};
 use shape::{
     accepts, alternatives, constant, described, expected, one_of, stand_in, tag, types, words,
 };
@@ -23,17 +25,6 @@ pub fn read(tree: &Tree, findings: &mut Findings<'_>) -> Option<Written> {
     let value = Lint { findings }.value("", &tree.root, &SCHEMA)?;
     findings.take("", serde_json::from_value(value), "a valid value")
 }
-
-/// Keys and values of the configuration's design that this version does not have: refused by name
-/// rather than as unknown. Without values: the whole key.
-const LATER: [(&str, &[&str]); 4] = [
-    ("forward_auth", &[]),
-    ("telemetry", &[]),
-    ("admin.status", &["open"]),
-    ("access.ui", &["login"]),
-];
-
-const NOT_YET: &str = "this belongs to a later version of airside; remove it";
 
 const ALL_KEYS: &str = "`airside schema` and config/reference.yaml have every key";
 
@@ -267,31 +258,6 @@ fn nearest<'n>(written: &str, names: impl Iterator<Item = &'n str>) -> Option<&'
 
 fn join(key: &str, name: &str) -> String {
     if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") }
-}
-
-fn is_later(key: &str, value: Option<&str>) -> bool {
-    let plain: String = key
-        .split('.')
-        .map(|part| part.split('[').next().unwrap_or(part))
-        .collect::<Vec<_>>()
-        .join(".");
-    LATER.iter().any(|(name, values)| {
-        let within = plain == *name || plain.strip_prefix(name).is_some_and(|r| r.starts_with('.'));
-        match value {
-            None => plain == *name && values.is_empty(),
-            Some(value) => within && values.contains(&value),
-        }
-    })
-}
-
-/// Whether a section asks for nothing: everything in it is null, false or empty.
-fn is_inert(node: &Node) -> bool {
-    match &node.value {
-        Value::Null | Value::Bool(false) => true,
-        Value::List(items) => items.is_empty(),
-        Value::Map(entries) => entries.iter().all(|entry| is_inert(&entry.node)),
-        _ => false,
-    }
 }
 
 /// Nothing is waited for longer, and no sum of two can overflow.

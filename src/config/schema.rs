@@ -34,6 +34,10 @@ fn publish(schema: &mut Json) {
     let Some(members) = schema.as_object_mut() else { return };
     let pattern = members.get("format").and_then(Json::as_str).and_then(pattern);
     members.shift_remove("format");
+    if members.get("default").is_some_and(Json::is_null) {
+        // Where a section has it, the YAML language server offers nothing that comes after it.
+        members.shift_remove("default");
+    }
     if let Some(pattern) = pattern {
         members.insert("pattern".to_owned(), format!("{pattern}|{VARIABLE}").into());
     }
