@@ -12,37 +12,38 @@ use crate::support::issuer::Issuer;
 use crate::support::keys::{SigningKey, open_hs512};
 use crate::support::upstream::{Answer, Received, Upstream};
 
-/// How this Airflow answers.
-#[derive(Clone, Copy, Default)]
-struct Manners {
+/// What is special about an Airflow.
+#[derive(Clone, Copy, PartialEq)]
+enum Special {
+    Nothing,
     /// It verifies by another secret.
-    other_secret: bool,
+    Secret,
     /// It expects another audience.
-    other_audience: bool,
+    Audience,
     /// It lets in whoever comes without a credential.
-    all_admins: bool,
+    AllAdmins,
     /// Its major version is 2.
-    second: bool,
+    Second,
     /// Its clock is ahead by so many seconds.
-    ahead: i64,
+    Ahead(i64),
     /// It is behind something that answers in its place.
-    hidden: bool,
+    Hidden,
 }
 
-impl Manners {
+impl Special {
     fn answer(self, request: &Received) -> Answer {
-        let date = format!("Date: {}", http_date(now() + self.ahead));
+        let date = format!("Date: {}", http_date(self.now()));
         let json = |status: u16, body: &str| Answer::json(status, &[&date], body);
-        if self.hidden {
-            return Answer::json(502, &[], "{}");
-        }
-        let version = if self.second { "/api/v1/version" } else { "/api/v2/version" };
-        match request.target() {
-            target if target == version && self.second => json(200, r#"{"version": "2.10.5"}"#),
-            target if target == version => json(200, r#"{"version": "3.3.2"}"#),
-            "/api/v2/monitor/health" => json(200, r#"{"metadatabase": {"status": "healthy"}}"#),
-            "/api/v2/dags?limit=1" => match request.header("authorization") {
-                None if self.all_admins => json(200, r#"{"dags": []}"#),
+        match (self, request.target()) {
+            (Self::Hidden, _) => Answer::json(502, &[], "{}"),
+            (Self::Second, "/api/v1/version") => json(200, r#"{"version": "2.10.5"}"#),
+            (Self::Second, _) => json(404, r#"{"detail": "Not Found"}"#),
+            (_, "/api/v2/version") => json(200, r#"{"version": "3.3.2"}"#),
+            (_, "/api/v2/monitor/health") => {
+                json(200, r#"{"metadatabase": {"status": "healthy"}}"#)
+            }
+            (_, "/api/v2/dags?limit=1") => match request.header("authorization") {
+                None if self == Self::AllAdmins => json(200, r#"{"dags": []}"#),
                 None => json(401, r#"{"detail": "Not authenticated"}"#),
                 Some(_) => self.judge(request.bearer(), &json),
             },
@@ -50,18 +51,23 @@ impl Manners {
         }
     }
 
+    fn now(self) -> i64 {
+        let ahead = if let Self::Ahead(seconds) = self { seconds } else { 0 };
+        now() + ahead
+    }
+
     /// In the order of `PyJWT`: signature, times, the rest.
     fn judge(self, token: &str, json: &impl Fn(u16, &str) -> Answer) -> Answer {
         let (_, claims) = open_hs512(token, SECRET.as_bytes());
         assert_eq!((&claims["role"], &claims["sub"]), (&json!("viewer"), &json!("airside-check")));
         let invalid = || json(403, r#"{"detail": "Invalid JWT token"}"#);
-        if self.other_secret {
+        if self == Self::Secret {
             return invalid();
         }
-        if claims["exp"].as_i64().unwrap() < now() + self.ahead {
+        if claims["exp"].as_i64().unwrap() < self.now() {
             return json(401, r#"{"detail": "Token Expired"}"#);
         }
-        if self.other_audience {
+        if self == Self::Audience {
             invalid()
         } else {
             json(200, r#"{"dags": [], "total_entries": 0}"#)
@@ -73,16 +79,17 @@ fn http_date(unix: i64) -> String {
     let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(unix.try_into().unwrap());
     let text = humantime::format_rfc3339_seconds(time).to_string();
     let (date, time) = text.trim_end_matches('Z').split_once('T').unwrap();
-    let [year, month, day] = date.split('-').collect::<Vec<_>>()[..] else { panic!("{date}") };
+    let parts: Vec<&str> = date.split('-').collect();
+    let (year, month, day) = (parts[0], parts[1], parts[2]);
     let months =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let month = months[month.parse::<usize>().unwrap() - 1];
     format!("Thu, {day} {month} {year} {time} GMT")
 }
 
-fn online(manners: Manners, hook: impl FnOnce(Config) -> Config) -> (Ended, Upstream, Issuer) {
+fn online(special: Special, hook: impl FnOnce(Config) -> Config) -> (Ended, Upstream, Issuer) {
     let issuer = Issuer::start();
-    let upstream = Upstream::answering(move |request| manners.answer(request));
+    let upstream = Upstream::answering(move |request| special.answer(request));
     let config =
         Config::new(&issuer.url(), &upstream.url()).set("/access/password_login", "closed");
     let ended = Airside::checks(&hook(config), &["--online"]);
@@ -91,7 +98,7 @@ fn online(manners: Manners, hook: impl FnOnce(Config) -> Config) -> (Ended, Upst
 
 #[test]
 fn what_is_as_it_should_be_is_told_line_by_line() {
-    let (ended, upstream, issuer) = online(Manners::default(), |config| config);
+    let (ended, upstream, issuer) = online(Special::Nothing, |config| config);
     assert_eq!(ended.code, Some(0), "{}", ended.log());
     for (what, found) in [
         ("keys of entra", "1 key to use"),
@@ -116,52 +123,45 @@ fn what_is_as_it_should_be_is_told_line_by_line() {
 #[test]
 fn what_airflow_refuses_is_explained() {
     let mut verdicts = Verdicts::default();
-    let good = Manners::default();
-    for (label, manners, what, code, words) in [
+    for (label, special, what, code, words) in [
         (
             "another secret",
-            Manners { other_secret: true, ..good },
+            Special::Secret,
             "hand-off to ",
             78,
             &["problem ", "403 \"Invalid JWT token\"", "[api_auth] jwt_secret", "airflow.secret"][..],
         ),
         (
             "another audience",
-            Manners { other_audience: true, ..good },
+            Special::Audience,
             "hand-off to ",
             78,
             &["problem ", "the key is right", "jwt_audience", "\"apache-airflow\"", "jwt_issuer"],
         ),
         (
             "everybody is an admin",
-            Manners { all_admins: true, ..good },
+            Special::AllAdmins,
             "without a credential of ",
             0,
             &["warning ", "simple_auth_manager_all_admins", "expected: 401"],
         ),
         (
             "another Airflow",
-            Manners { second: true, ..good },
+            Special::Second,
             "version of ",
             78,
             &["problem ", "Airflow 2.10.5", "an Airflow 3", "upstream.airflow: 2"],
         ),
-        (
-            "nobody behind a proxy",
-            Manners { hidden: true, ..good },
-            "version of ",
-            3,
-            &["no answer ", "502"],
-        ),
+        ("nobody behind a proxy", Special::Hidden, "version of ", 3, &["no answer ", "502"]),
         (
             "another time",
-            Manners { ahead: 60, ..good },
+            Special::Ahead(60),
             "clock of ",
             0,
             &["warning ", "60 s ahead", "jwt_leeway"],
         ),
     ] {
-        let (ended, ..) = online(manners, |config| config);
+        let (ended, ..) = online(special, |config| config);
         verdicts.check(label, ended.code == Some(code), (ended.code, ended.log()));
         let line = ended.about(what);
         for word in words {
@@ -226,12 +226,11 @@ fn an_issuer_that_calls_itself_otherwise_is_a_problem() {
 
 #[test]
 fn every_address_of_airflow_is_asked() {
-    let first = Upstream::answering(|request| Manners::default().answer(request));
-    let (ended, second, _issuer) =
-        online(Manners { other_secret: true, ..Manners::default() }, |config| {
-            let second = config.get("/upstream/url");
-            config.without("/upstream/url").set("/upstream/urls", json!([first.url(), second]))
-        });
+    let first = Upstream::answering(|request| Special::Nothing.answer(request));
+    let (ended, second, _issuer) = online(Special::Secret, |config| {
+        let second = config.get("/upstream/url");
+        config.without("/upstream/url").set("/upstream/urls", json!([first.url(), second]))
+    });
     assert_eq!(ended.code, Some(78), "{}", ended.log());
     let line = |address| ended.about(&format!("hand-off to {address}"));
     assert!(line(first.address()).starts_with("ok "), "{}", ended.stdout);
@@ -240,7 +239,7 @@ fn every_address_of_airflow_is_asked() {
 
 #[test]
 fn what_cannot_be_shown_without_a_change_is_said() {
-    let (ended, upstream, _issuer) = online(Manners::default(), |config| {
+    let (ended, upstream, _issuer) = online(Special::Nothing, |config| {
         config.without("/handoff/secret_file").set("/handoff/type", "headers")
     });
     let line = ended.about("hand-off to ");
