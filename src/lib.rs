@@ -19,13 +19,14 @@
 //!
 //! Around the path: [`config`] (what is written, and the valid settings made of it), [`app`] (from
 //! settings to bound sockets and back), [`generation`] (what of it can be replaced while requests
-//! run) and [`watch`] (when), [`admin`], [`telemetry`], [`shutdown`], [`clock`], [`secret`], [`pem`],
-//! the commands in [`cli`], and, for development only, `dev`.
+//! run) and [`watch`] (when), [`check`] (a rehearsal of it), [`admin`], [`telemetry`], [`shutdown`],
+//! [`clock`], [`secret`], [`pem`], the commands in [`cli`], and, for development only, `dev`.
 
 pub mod admin;
 pub mod answer;
 pub mod app;
 pub mod caller;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;

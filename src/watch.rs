@@ -61,6 +61,11 @@ impl Sights {
         Self(files.into_iter().map(look).collect())
     }
 
+    /// The files.
+    pub fn names(&self) -> impl Iterator<Item = &Path> {
+        self.0.keys().map(PathBuf::as_path)
+    }
+
     /// Looks at the same files again.
     #[must_use]
     pub fn again(&self) -> Self {

@@ -42,7 +42,7 @@ def main() -> None:
             needs="clippy"),
     ]
     lines += airflow_and_all_others()
-    lines += [*differential(), *conformance(), soak(), fuzz()]
+    lines += [*differential(), *conformance(), *editor(), soak(), fuzz()]
     show(lines)
     outcomes = {line.outcome for line in lines}
     everything = os.environ.get("AIRSIDE_REQUIRE_ALL") == "1"
@@ -177,6 +177,14 @@ def conformance() -> list[Line]:
         why = f"{missing[0]} is missing: make test-packages installs it" if missing else ""
         return [*lines, Line("conformance of programs", "NOT RUN", why or lines[1].note)]
     return [*lines, run("conformance of programs", [*main, "--programs"])]
+
+
+def editor() -> list[Line]:
+    """The schema of configurations, as the YAML language server and a validator read it."""
+    lines = [run("set up editor", [sys.executable, "tests/editor/setup.py"])]
+    if lines[0].outcome == "ok":
+        return [*lines, run("editor", [sys.executable, "tests/editor/main.py"])]
+    return [*lines, Line("editor", "NOT RUN", "the libraries could not be installed")]
 
 
 def soak() -> Line:

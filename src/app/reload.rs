@@ -5,7 +5,7 @@ use std::convert::Infallible;
 
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::App;
 use crate::config::{self, Config, Environment, Overrides, Reading};
@@ -71,7 +71,9 @@ impl Follower {
     /// Reads everything and takes it up or says what is wrong; `false` where it was changing
     /// meanwhile, so that one part may not belong to another.
     async fn reload(&mut self, app: &mut App, logging: &Logging) -> bool {
-        let Some(Reading { files, config }) = self.read(app).await else { return true };
+        let Some(Reading { files, warnings, config, .. }) = self.read(app).await else {
+            return true;
+        };
         if look(&files).await != files {
             return false;
         }
@@ -87,6 +89,7 @@ impl Follower {
             Ok(files) => {
                 let number = app.generation();
                 info!(generation = number, "configuration read again and in force");
+                warn_of(&warnings);
                 self.seen = files;
             }
             Err(problems) => {
@@ -112,6 +115,14 @@ impl Follower {
         let former = app.key_sources();
         let read = spawn_blocking(move || config::read(&overrides, &environment, &former)).await;
         read.inspect_err(|error| error!(%error, "the configuration was not read")).ok()
+    }
+}
+
+/// Logs what of the configuration in force is legal and risky all the same.
+pub fn warn_of(warnings: &[config::Warning]) {
+    for warning in warnings {
+        let config::Warning { key, place, found, why, hint } = warning;
+        warn!(key, place, found, why, hint, "a risk of the configuration");
     }
 }
 

@@ -1,7 +1,12 @@
 //! The command line: one file per command.
 
+pub mod check;
+pub mod completions;
+pub mod config;
 #[cfg(feature = "dev")]
 pub mod dev;
+pub mod healthcheck;
+pub mod schema;
 pub mod serve;
 #[cfg(feature = "dev")]
 pub mod token;
@@ -33,6 +38,19 @@ enum Command {
     /// Print a token from the running `airside dev`.
     #[cfg(feature = "dev")]
     Token(token::TokenArgs),
+    /// Ask the running airside whether it is ready: exit code 0 or 1.
+    Healthcheck(healthcheck::HealthcheckArgs),
+    /// Read the configuration and print all of its problems and risks.
+    Check(check::CheckArgs),
+    /// Print the settings in effect, and where each of them comes from.
+    Config {
+        #[command(flatten)]
+        overrides: Overrides,
+    },
+    /// Print the JSON Schema of the configuration file.
+    Schema,
+    /// Print what a shell needs to complete this command line.
+    Completions(completions::CompletionsArgs),
 }
 
 /// The exit codes of every command.
@@ -42,6 +60,8 @@ pub mod exit {
     /// The command line is wrong; clap uses the same.
     #[cfg(feature = "dev")]
     pub const USAGE: u8 = 2;
+    /// Somebody who was asked does not answer.
+    pub const UNANSWERED: u8 = 3;
     /// The configuration is wrong (`EX_CONFIG` of sysexits.h).
     pub const CONFIG: u8 = 78;
 }
@@ -57,6 +77,11 @@ pub fn run() -> ExitCode {
         Command::Dev(args) => dev::run(&args, &environment),
         #[cfg(feature = "dev")]
         Command::Token(args) => token::run(args, &environment),
+        Command::Healthcheck(args) => healthcheck::run(args, &environment),
+        Command::Check(args) => check::run(&args, &environment),
+        Command::Config { overrides } => config::run(&overrides, &environment),
+        Command::Schema => schema::run(),
+        Command::Completions(args) => completions::run(&args),
     }
 }
 

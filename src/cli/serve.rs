@@ -8,7 +8,7 @@ use tracing::error;
 
 use super::exit;
 use crate::app::App;
-use crate::app::reload::Follower;
+use crate::app::reload::{self, Follower};
 use crate::config::{self, Config, Environment, Overrides, Reading};
 use crate::shutdown::{Hangups, Signals};
 use crate::telemetry::logging::Logging;
@@ -16,7 +16,7 @@ use crate::telemetry::logging::Logging;
 /// Runs the command.
 #[must_use]
 pub fn run(overrides: &Overrides, environment: &Environment) -> ExitCode {
-    let Reading { files, config } = config::read(overrides, environment, &[]);
+    let Reading { files, warnings, config, .. } = config::read(overrides, environment, &[]);
     let config = match config {
         Ok(config) => config,
         Err(problems) => {
@@ -25,6 +25,7 @@ pub fn run(overrides: &Overrides, environment: &Environment) -> ExitCode {
         }
     };
     let logging = Logging::start(config.log_format, config.log_level);
+    reload::warn_of(&warnings);
     let follower = Follower::new(overrides, environment, &config, files);
     match serve(config, follower, &logging) {
         Ok(code) => code,

@@ -1,11 +1,14 @@
 //! File, environment and command line, put together: flag before variable before file before
-//! default. This is the one door to the environment.
+//! default.
 
-use std::collections::HashMap;
+mod environment;
+
 use std::path::PathBuf;
 
-use super::problem::{Findings, Problems};
+use super::problem::{Findings, Problem, Problems};
 use super::tree::{Node, Origin, Tree, Value};
+pub use environment::Environment;
+use environment::expand;
 
 /// What the command line says.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -48,119 +51,50 @@ pub struct Overrides {
     pub log_level: Option<String>,
 }
 
-/// The environment, read once.
-#[derive(Clone, Debug, Default)]
-pub struct Environment(HashMap<String, String>);
-
-impl Environment {
-    /// The environment of this process. Empty variables are unset; those that are not UTF-8 are
-    /// not ours.
-    #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "this is the door")]
-    pub fn of_process() -> Self {
-        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        };
-        Self(std::env::vars_os().filter_map(text).filter(|(_, value)| !value.is_empty()).collect())
-    }
-
-    /// An environment of these variables.
-    #[must_use]
-    pub fn of(variables: &[(&str, &str)]) -> Self {
-        let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        Self(variables.iter().filter(|(_, value)| !value.is_empty()).map(pair).collect())
-    }
-
-    /// The value of a variable that is set and not empty.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
-    }
+/// What was put together, and what is wrong with it already.
+#[derive(Debug)]
+pub struct Layers {
+    /// The whole.
+    pub tree: Tree,
+    /// Variables that are not set, and flags that say nothing.
+    pub problems: Vec<Problem>,
 }
 
-/// Reads the file, if one is named, and lays environment and flags over it.
-pub fn read(overrides: &Overrides, environment: &Environment) -> Result<Tree, Problems> {
-    let mut tree = match overrides.file(environment) {
+/// Reads the file, if one is named, and lays environment and flags over it. An error where the file
+/// is none.
+pub fn read(overrides: &Overrides, environment: &Environment) -> Result<Layers, Problems> {
+    let mut layers = match overrides.file(environment) {
         Some(file) => parse(&file, environment)?,
-        None => Tree::empty("(no configuration file)"),
+        None => Layers { tree: Tree::empty("(no configuration file)"), problems: Vec::new() },
     };
-    overrides.lay_over(&mut tree, environment)?;
-    Ok(tree)
+    layers.problems.extend(overrides.lay_over(&mut layers.tree, environment));
+    Ok(layers)
 }
 
-fn parse(file: &PathBuf, environment: &Environment) -> Result<Tree, Problems> {
+fn parse(file: &PathBuf, environment: &Environment) -> Result<Layers, Problems> {
     let name = file.display().to_string();
     let nothing = Tree::empty(&name);
-    let mut findings = Findings::about(&nothing);
-    let text = match std::fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(error) => {
-            findings.add("", error.to_string(), "a readable YAML file in UTF-8", None);
-            return findings.conclude(None);
-        }
+    let refused = |found: String, expected: &str, hint| {
+        let mut findings = Findings::about(&nothing);
+        findings.add("", found, expected, Some(hint));
+        Problems::from(findings.problems())
     };
-    let mut tree = match Tree::parse(&name, &text) {
-        Ok(tree) => tree,
-        Err(error) => {
-            findings.add("", error.to_string(), "YAML", None);
-            return findings.conclude(None);
-        }
-    };
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        let hint = "see that the name is right, and the user that airside runs as may read it";
+        refused(error.to_string(), "a readable YAML file in UTF-8", hint)
+    })?;
+    let mut tree = Tree::parse(&name, &text).map_err(|error| {
+        let hint = "look at indents, quotes and brackets at this place and before it";
+        refused(error.to_string(), "YAML", hint)
+    })?;
     let unset = expand(&mut tree.root, "", environment);
     let mut findings = Findings::about(&tree);
     for (key, name) in unset {
         let hint = "set the variable, or write $${…} for a literal ${…}";
         findings.add(&key, format!("${{{name}}}"), format!("{name} to be set"), Some(hint));
     }
-    findings.conclude(Some(())).map(|()| tree)
-}
-
-/// Replaces `${NAME}` in every scalar; gives the keys and names of those that are not set.
-fn expand(node: &mut Node, key: &str, environment: &Environment) -> Vec<(String, String)> {
-    match &mut node.value {
-        Value::Text(text) if text.contains("${") => {
-            let (expanded, unset) = expand_text(text, environment);
-            node.value = Value::Loose(expanded);
-            unset.into_iter().map(|name| (key.to_owned(), name)).collect()
-        }
-        Value::List(items) => {
-            let each = items.iter_mut().enumerate();
-            each.flat_map(|(at, item)| expand(item, &format!("{key}[{at}]"), environment)).collect()
-        }
-        Value::Map(entries) => {
-            let name = |name: &str| {
-                if key.is_empty() { name.into() } else { format!("{key}.{name}") }
-            };
-            let each = entries.iter_mut();
-            each.flat_map(|entry| expand(&mut entry.node, &name(&entry.key), environment)).collect()
-        }
-        _ => Vec::new(),
-    }
-}
-
-fn expand_text(text: &str, environment: &Environment) -> (String, Vec<String>) {
-    let (mut expanded, mut unset, mut rest) = (String::new(), Vec::new(), text);
-    while let Some(at) = rest.find("${") {
-        let (before, from) = rest.split_at(at);
-        if let Some(before) = before.strip_suffix('$') {
-            expanded.push_str(before);
-            expanded.push_str("${");
-            rest = from.get(2..).unwrap_or_default();
-            continue;
-        }
-        expanded.push_str(before);
-        let Some((name, after)) = from.get(2..).and_then(|inner| inner.split_once('}')) else {
-            rest = from;
-            break;
-        };
-        match environment.get(name) {
-            Some(value) => expanded.push_str(value),
-            None => unset.push(name.to_owned()),
-        }
-        rest = after;
-    }
-    expanded.push_str(rest);
-    (expanded, unset)
+    let problems = findings.problems();
+    Ok(Layers { tree, problems })
 }
 
 impl Overrides {
@@ -169,7 +103,7 @@ impl Overrides {
         self.config.clone().or_else(|| environment.get("AIRSIDE_CONFIG").map(PathBuf::from))
     }
 
-    fn lay_over(&self, tree: &mut Tree, environment: &Environment) -> Result<(), Problems> {
+    fn lay_over(&self, tree: &mut Tree, environment: &Environment) -> Vec<Problem> {
         let one = |flag: &Option<String>, name| Layer::one(flag.as_deref(), name, environment);
         let many = |flags: &[String], name| Layer::many(flags, name, environment);
 
@@ -216,7 +150,7 @@ impl Overrides {
         }
         match many(&self.role, "role") {
             Some(roles) => set_roles(tree, &roles),
-            None => Ok(()),
+            None => Vec::new(),
         }
     }
 }
@@ -278,7 +212,7 @@ fn set_secret(tree: &mut Tree, secret: &Layer) {
     }
 }
 
-fn set_roles(tree: &mut Tree, roles: &Layer) -> Result<(), Problems> {
+fn set_roles(tree: &mut Tree, roles: &Layer) -> Vec<Problem> {
     let mut map: Vec<(String, Vec<Node>)> = Vec::new();
     for pair in &roles.values {
         let Some((value, role)) =
@@ -286,8 +220,9 @@ fn set_roles(tree: &mut Tree, roles: &Layer) -> Result<(), Problems> {
         else {
             tree.set(&["roles", "map"], roles.text());
             let mut findings = Findings::about(tree);
-            findings.add("roles.map", format!("{pair:?}"), "VALUE=ROLE", None);
-            return findings.conclude(None);
+            let hint = "--role airflow_viewer=Viewer, once for each";
+            findings.add("roles.map", format!("{pair:?}"), "VALUE=ROLE", Some(hint));
+            return findings.problems();
         };
         let role = Node::loose(role, &roles.origin);
         match map.iter_mut().find(|(known, _)| known == value) {
@@ -300,7 +235,7 @@ fn set_roles(tree: &mut Tree, roles: &Layer) -> Result<(), Problems> {
         let list = Node { value: Value::List(all), origin: roles.origin.clone() };
         tree.set(&["roles", "map", &value], list);
     }
-    Ok(())
+    Vec::new()
 }
 
 /// The entry of `issuers` with this name, which is also its type; made if absent.
@@ -336,12 +271,10 @@ fn has_entra(tree: &Tree) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn tree(overrides: &Overrides, variables: &[(&str, &str)]) -> Tree {
-        read(overrides, &Environment::of(variables)).unwrap()
+        read(overrides, &Environment::of(variables)).unwrap().tree
     }
 
     fn at<'t>(tree: &'t Tree, path: &[&str]) -> Option<&'t str> {
@@ -393,54 +326,5 @@ mod tests {
         let map = tree.root.get("roles").and_then(|roles| roles.get("map")).unwrap();
         let Value::List(roles) = &map.get("a").unwrap().value else { panic!("a list") };
         assert_eq!(roles.iter().filter_map(Node::text).collect::<Vec<_>>(), ["Op", "User"]);
-    }
-
-    #[test]
-    fn variables_expand_and_escape() {
-        let environment = Environment::of(&[("A", "1"), ("B", "${A}")]);
-        for (text, expanded, unset) in [
-            ("${A}", "1", vec![]),
-            ("x${A}y${A}", "x1y1", vec![]),
-            ("$${A}", "${A}", vec![]),
-            ("${B}", "${A}", vec![]),
-            ("${C}-${D}", "-", vec!["C", "D"]),
-            ("${A", "${A", vec![]),
-            ("$A", "$A", vec![]),
-        ] {
-            let (found, missing) = expand_text(text, &environment);
-            assert_eq!(
-                (found.as_str(), missing),
-                (expanded, unset.into_iter().map(str::to_owned).collect()),
-                "{text}"
-            );
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn expansion_replaces_what_is_named_and_nothing_else(
-            pieces in prop::collection::vec((0..4, "[^$]{0,8}"), 0..6),
-        ) {
-            let environment = Environment::of(&[("SET", "a ${SET} $ }")]);
-            let (mut text, mut expected, mut missing) = (String::new(), String::new(), Vec::new());
-            for (kind, literal) in pieces {
-                let (written, read) = match kind {
-                    0 => ("${SET}", "a ${SET} $ }"),
-                    1 => ("$${SET}", "${SET}"),
-                    2 => ("${UNSET}", ""),
-                    _ => ("", ""),
-                };
-                missing.extend((kind == 2).then(|| "UNSET".to_owned()));
-                text.extend([written, &literal]);
-                expected.extend([read, &literal]);
-            }
-            prop_assert_eq!(expand_text(&text, &environment), (expected, missing));
-        }
-
-        #[test]
-        fn any_text_expands(text in "[${}A \\PC]{0,40}") {
-            let (expanded, _) = expand_text(&text, &Environment::of(&[]));
-            prop_assert!(expanded.len() <= text.len());
-        }
     }
 }

@@ -1,17 +1,23 @@
 //! Holds a tree against the schema of [`super::written`] and finds everything that does not fit,
 //! where deserialising would stop at the first. What fits is deserialised.
 
+mod later;
+pub(super) mod shape;
+
 use std::net::SocketAddr;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value as Json};
 
 use super::problem::Findings;
+use super::schema::SCHEMA;
 use super::tree::{Entry, Node, Tree, Value};
 use super::written::{Written, format};
+use later::{NOT_YET, is_inert, is_later};
+use shape::{
+    accepts, alternatives, constant, described, expected, one_of, stand_in, tag, types, words,
+};
 
 /// Reads what fits the schema and adds the rest to `findings`. What does not fit is left out, so
 /// that what does can be looked at further.
@@ -20,23 +26,7 @@ pub fn read(tree: &Tree, findings: &mut Findings<'_>) -> Option<Written> {
     findings.take("", serde_json::from_value(value), "a valid value")
 }
 
-/// The schema, without references, so that walking it needs no look-ups.
-static SCHEMA: LazyLock<Json> = LazyLock::new(|| {
-    let settings =
-        SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
-    settings.into_generator().into_root_schema_for::<Written>().to_value()
-});
-
-/// Keys and values of the configuration's design that this version does not have: refused by name
-/// rather than as unknown. Without values: the whole key.
-const LATER: [(&str, &[&str]); 4] = [
-    ("forward_auth", &[]),
-    ("telemetry", &[]),
-    ("admin.status", &["open"]),
-    ("access.ui", &["login"]),
-];
-
-const NOT_YET: &str = "this belongs to a later version of airside; remove it";
+const ALL_KEYS: &str = "`airside schema` and config/reference.yaml have every key";
 
 struct Lint<'f, 't> {
     findings: &'f mut Findings<'t>,
@@ -91,14 +81,19 @@ impl Lint<'_, '_> {
         let mut whole = true;
         for name in schema.get("required").and_then(Json::as_array).into_iter().flatten() {
             let Some(name) = name.as_str() else { continue };
+            let needed = properties.get(name).unwrap_or(&Json::Null);
             if !entries.iter().any(|entry| entry.key == name) {
-                let expected = properties.get(name).map_or_else(String::new, described);
-                self.findings.add(&join(key, name), "nothing", expected, missing_hint(key, name));
+                let hint = missing_hint(key, name);
+                self.findings.add(&join(key, name), "nothing", described(needed), hint);
             }
-            whole &= map.contains_key(name);
+            if !map.contains_key(name) && !key.is_empty() {
+                // What is beside it is still looked at; nobody is told of this twice.
+                let stand_in = stand_in(needed);
+                whole &= stand_in.is_some();
+                map.extend(stand_in.map(|value| (name.to_owned(), value)));
+            }
         }
-        // The whole has optional parts only, once it is read.
-        (whole || key.is_empty()).then_some(Json::Object(map))
+        whole.then_some(Json::Object(map))
     }
 
     fn unknown(&mut self, key: &str, entry: &Entry, properties: &Map<String, Json>) {
@@ -109,10 +104,10 @@ impl Lint<'_, '_> {
             return;
         }
         let nearest = nearest(&entry.key, properties.keys().map(String::as_str));
-        let hint = nearest.map(|name| format!("did you mean `{name}`?"));
+        let hint = nearest.map_or(ALL_KEYS.to_owned(), |name| format!("did you mean `{name}`?"));
         let known: Vec<&str> = properties.keys().map(String::as_str).collect();
         let expected = format!("one of the keys {}", known.join(", "));
-        self.findings.add(key, "an unknown key", expected, hint.as_deref());
+        self.findings.add(key, "an unknown key", expected, Some(&hint));
     }
 
     fn list(&mut self, key: &str, items: &[Node], schema: &Json) -> Json {
@@ -228,107 +223,6 @@ impl Lint<'_, '_> {
     }
 }
 
-fn alternatives(schema: &Json) -> Option<&[Json]> {
-    let choices = schema.get("oneOf").or_else(|| schema.get("anyOf"))?;
-    choices.as_array().map(Vec::as_slice)
-}
-
-fn words(schema: &Json) -> Option<Vec<&Json>> {
-    if let Some(constant) = constant(schema) {
-        return Some(vec![constant]);
-    }
-    Some(schema.get("enum")?.as_array()?.iter().collect())
-}
-
-fn constant(schema: &Json) -> Option<&Json> {
-    schema.get("const")
-}
-
-fn tag(schema: &Json) -> Option<&Json> {
-    schema.get("properties")?.get("type")?.get("const")
-}
-
-fn types(schema: &Json) -> Vec<&str> {
-    match schema.get("type") {
-        Some(Json::String(one)) => vec![one.as_str()],
-        Some(Json::Array(many)) => many.iter().filter_map(Json::as_str).collect(),
-        _ => Vec::new(),
-    }
-}
-
-fn accepts(schema: &Json, value: &Value) -> bool {
-    let needed: &[&str] = match value {
-        Value::Null => &["null"],
-        Value::Bool(_) => &["boolean"],
-        Value::Integer(_) => &["integer", "number"],
-        Value::Float(_) => &["number"],
-        Value::Text(_) => &["string"],
-        Value::Loose(_) => &["string", "integer", "boolean"],
-        Value::List(_) => &["array"],
-        Value::Map(_) => &["object"],
-    };
-    let types = types(schema);
-    let worded = alternatives(schema).is_some() || words(schema).is_some();
-    types.iter().any(|name| needed.contains(name)) || (worded && needed.contains(&"string"))
-}
-
-/// What a schema asks for, in words.
-fn expected(schema: &Json) -> String {
-    if let Some(choices) = alternatives(schema) {
-        let each: Vec<String> = choices.iter().map(expected).collect();
-        return each.join(" or ");
-    }
-    if let Some(words) = words(schema) {
-        return one_of(&words);
-    }
-    let each: Vec<String> = types(schema).into_iter().map(|name| in_words(name, schema)).collect();
-    each.join(" or ")
-}
-
-fn in_words(name: &str, schema: &Json) -> String {
-    let bound = |name: &str| schema.get(name).and_then(Json::as_i64);
-    match (name, schema.get("format").and_then(Json::as_str)) {
-        ("string", Some(format::LAPSE)) => "a duration such as 5m or 90s, at most a year".into(),
-        ("string", Some(format::SOCKET)) => "an address and port such as 0.0.0.0:8080".into(),
-        ("string", Some(format::WEB)) => "an http or https address with a host".into(),
-        ("string", Some(format::UPSTREAM)) => {
-            "an http or https address with a host, or unix:/path.sock".into()
-        }
-        ("string", Some(format::NETWORK)) => "an address or a CIDR such as 10.0.0.0/8".into(),
-        ("string", _) => "text".into(),
-        ("boolean", _) => "true or false".into(),
-        ("integer", _) => match (bound("minimum"), bound("maximum")) {
-            (Some(least), Some(most)) if least == most => least.to_string(),
-            (Some(least), Some(most)) => format!("a whole number from {least} to {most}"),
-            (Some(least), None) => format!("a whole number from {least} on"),
-            _ => "a whole number".into(),
-        },
-        ("array", _) => "a list".into(),
-        ("object", _) => "a mapping".into(),
-        ("null", _) => "null".into(),
-        (other, _) => other.into(),
-    }
-}
-
-fn described(schema: &Json) -> String {
-    let expected = expected(schema);
-    match schema.get("description").and_then(Json::as_str) {
-        Some(description) => format!("{expected}: {}", description.replace('\n', " ")),
-        None => expected,
-    }
-}
-
-fn one_of(words: &[&Json]) -> String {
-    let each: Vec<String> = words
-        .iter()
-        .map(|word| word.as_str().map_or_else(|| word.to_string(), str::to_owned))
-        .collect();
-    match each.as_slice() {
-        [only] => only.clone(),
-        many => format!("one of {}", many.join(", ")),
-    }
-}
-
 /// A value for a message. Settings hold no secrets, only the names of files with some.
 fn shown(node: &Node) -> String {
     match &node.value {
@@ -366,31 +260,6 @@ fn join(key: &str, name: &str) -> String {
     if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") }
 }
 
-fn is_later(key: &str, value: Option<&str>) -> bool {
-    let plain: String = key
-        .split('.')
-        .map(|part| part.split('[').next().unwrap_or(part))
-        .collect::<Vec<_>>()
-        .join(".");
-    LATER.iter().any(|(name, values)| {
-        let within = plain == *name || plain.strip_prefix(name).is_some_and(|r| r.starts_with('.'));
-        match value {
-            None => plain == *name && values.is_empty(),
-            Some(value) => within && values.contains(&value),
-        }
-    })
-}
-
-/// Whether a section asks for nothing: everything in it is null, false or empty.
-fn is_inert(node: &Node) -> bool {
-    match &node.value {
-        Value::Null | Value::Bool(false) => true,
-        Value::List(items) => items.is_empty(),
-        Value::Map(entries) => entries.iter().all(|entry| is_inert(&entry.node)),
-        _ => false,
-    }
-}
-
 /// Nothing is waited for longer, and no sum of two can overflow.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
@@ -399,7 +268,8 @@ pub(super) const UNIX: &str = "unix:";
 
 fn is_web_address(text: &str) -> bool {
     reqwest::Url::parse(text).is_ok_and(|url| {
-        matches!(url.scheme(), "http" | "https") && url.has_host() && url.username().is_empty()
+        let no_login = url.username().is_empty() && url.password().is_none();
+        matches!(url.scheme(), "http" | "https") && url.has_host() && no_login
     })
 }
 

@@ -2,19 +2,26 @@
 //! knows where each value came from; [`lint`] holds it against the schema of [`written`];
 //! [`used`] makes valid settings of it. All problems come in one list.
 
+mod effective;
 pub mod layers;
 pub mod lint;
 pub mod problem;
+#[cfg(test)]
+mod reference;
+pub mod schema;
 pub mod tree;
 pub mod used;
+mod warnings;
 pub mod written;
 
 use std::path::PathBuf;
 
+use layers::Layers;
 pub use layers::{Environment, Overrides};
-pub use problem::{Findings, Problem, Problems};
-use tree::Tree;
+pub use problem::{Findings, Problem, Problems, Warning};
+use tree::{Node, Tree};
 pub use used::{Config, KeySource};
+use written::{Access, Admin, Door, Ui, Written};
 
 use crate::watch::Sights;
 
@@ -23,6 +30,10 @@ use crate::watch::Sights;
 pub struct Reading {
     /// The file, and those that it names, as they were before they were read.
     pub files: Sights,
+    /// What is legal and risky all the same.
+    pub warnings: Vec<Warning>,
+    /// What is written, as far as it fits.
+    pub written: Option<Written>,
     /// The settings.
     pub config: Result<Config, Problems>,
 }
@@ -34,22 +45,58 @@ pub struct Reading {
 pub fn read(overrides: &Overrides, environment: &Environment, former: &[KeySource]) -> Reading {
     let files = Sights::take(overrides.file(environment));
     match layers::read(overrides, environment) {
-        Ok(tree) => {
-            let files = files.and(Sights::take(tree.files().map(PathBuf::from)));
-            Reading { files, config: build(&tree, former) }
+        Ok(layers) => {
+            let files = files.and(Sights::take(layers.tree.files().map(PathBuf::from)));
+            let Built { written, warnings, config } = build(&layers.tree, layers.problems, former);
+            Reading { files, warnings, written, config }
         }
-        Err(problems) => Reading { files, config: Err(problems) },
+        Err(problems) => {
+            Reading { files, warnings: Vec::new(), written: None, config: Err(problems) }
+        }
     }
+}
+
+/// The settings in effect, as a file that says the same, each line with where it comes from.
+pub fn effective(overrides: &Overrides, environment: &Environment) -> Result<String, Problems> {
+    let Layers { tree, problems } = layers::read(overrides, environment)?;
+    let Built { written, config, .. } = build(&tree, problems, &[]);
+    config?;
+    Ok(written.map(|mut written| effective::text(&tree, &mut written)).unwrap_or_default())
+}
+
+/// Where the admin listener is to be, as it is written: nothing else need be right for that.
+pub fn admin_listen(overrides: &Overrides, environment: &Environment) -> Result<String, Problems> {
+    let tree = layers::read(overrides, environment)?.tree;
+    let written = tree.root.get("admin").and_then(|admin| admin.get("listen"));
+    Ok(written.and_then(Node::text).map_or_else(|| Admin::default().listen.0, str::to_owned))
 }
 
 /// Makes valid settings of a tree.
 pub fn from_tree(tree: &Tree) -> Result<Config, Problems> {
-    build(tree, &[])
+    build(tree, Vec::new(), &[]).config
 }
 
-fn build(tree: &Tree, former: &[KeySource]) -> Result<Config, Problems> {
-    let mut findings = Findings::about(tree);
+struct Built {
+    written: Option<Written>,
+    warnings: Vec<Warning>,
+    config: Result<Config, Problems>,
+}
+
+fn build(tree: &Tree, problems: Vec<Problem>, former: &[KeySource]) -> Built {
+    let mut findings = Findings::beginning_with(tree, problems);
     let written = lint::read(tree, &mut findings);
-    let config = written.and_then(|written| used::build(&written, former, &mut findings));
-    findings.conclude(config)
+    let config = written.as_ref().and_then(|written| used::build(written, former, &mut findings));
+    if let Some(written) = &written {
+        warnings::look(written, &mut findings);
+    }
+    Built { warnings: findings.take_warnings(), config: findings.conclude(config), written }
+}
+
+/// Whether passwords are let through, where that depends on the interface.
+const fn password_login(access: &Access) -> Door {
+    match (access.password_login, access.ui) {
+        (Some(door), _) => door,
+        (None, Ui::Airflow) => Door::Open,
+        (None, Ui::Closed) => Door::Closed,
+    }
 }

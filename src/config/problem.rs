@@ -1,7 +1,9 @@
 //! What is wrong with a configuration, said so that it can be mended: place, found, expected, hint.
+//! And what is legal but risky: place, found, why, hint.
 
 use std::fmt;
 
+use super::schema::purpose;
 use super::tree::Tree;
 
 /// One thing that is wrong.
@@ -31,6 +33,21 @@ impl Problems {
     }
 }
 
+/// One thing that is legal and may be meant, but has a risk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// The key, as `access.password_login`.
+    pub key: String,
+    /// Where it was written, or would be.
+    pub place: String,
+    /// What stands there.
+    pub found: String,
+    /// Why it matters.
+    pub why: String,
+    /// What to do, unless it is meant.
+    pub hint: String,
+}
+
 impl From<Vec<Problem>> for Problems {
     fn from(problems: Vec<Problem>) -> Self {
         Self(problems)
@@ -50,6 +67,15 @@ impl fmt::Display for Problem {
     }
 }
 
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}: {}", self.place, self.key)?;
+        writeln!(f, "    found:    {}", self.found)?;
+        writeln!(f, "    why:      {}", self.why)?;
+        write!(f, "    hint:     {}", self.hint)
+    }
+}
+
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.0.len();
@@ -62,22 +88,35 @@ impl fmt::Display for Problems {
     }
 }
 
-/// Collects problems while a configuration is read.
+/// Collects problems and warnings while a configuration is read.
 #[derive(Debug)]
 pub struct Findings<'t> {
     tree: &'t Tree,
     problems: Vec<Problem>,
+    warnings: Vec<Warning>,
 }
 
 impl<'t> Findings<'t> {
     /// No findings yet about `tree`.
     #[must_use]
     pub const fn about(tree: &'t Tree) -> Self {
-        Self { tree, problems: Vec::new() }
+        Self { tree, problems: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// The same, beginning with what is wrong already.
+    #[must_use]
+    pub const fn beginning_with(tree: &'t Tree, problems: Vec<Problem>) -> Self {
+        Self { tree, problems, warnings: Vec::new() }
+    }
+
+    /// The problems until now.
+    #[must_use]
+    pub fn problems(self) -> Vec<Problem> {
+        self.problems
     }
 
     /// Adds a problem with the value at `key`, unless there is one with it or with a part of it
-    /// already: the second would be the first's echo.
+    /// already: the second would be the first's echo. Without a hint, what the setting is for is one.
     pub fn add(
         &mut self,
         key: &str,
@@ -98,8 +137,39 @@ impl<'t> Findings<'t> {
             place: self.tree.place(key),
             found: found.into(),
             expected: expected.into(),
-            hint: hint.map(str::to_owned),
+            hint: hint.map(str::to_owned).or_else(|| purpose(key, &self.tree.root)),
         });
+    }
+
+    /// Adds a warning of the value at `key`, unless there is a problem with it.
+    pub fn warn(&mut self, key: &str, found: impl Into<String>, why: &str, hint: &str) {
+        if self.has_problem(key) {
+            return;
+        }
+        self.warnings.push(Warning {
+            key: key.to_owned(),
+            place: self.tree.place(key),
+            found: found.into(),
+            why: why.to_owned(),
+            hint: hint.to_owned(),
+        });
+    }
+
+    /// Whether something is wrong with the value at `key`.
+    #[must_use]
+    pub fn has_problem(&self, key: &str) -> bool {
+        self.problems.iter().any(|problem| problem.key == key)
+    }
+
+    /// The value at `key` for a message, and whether anybody said so.
+    #[must_use]
+    pub fn said(&self, key: &str, value: &str) -> String {
+        if self.tree.has(key) { value.to_owned() } else { format!("{value}, by default") }
+    }
+
+    /// The warnings until now.
+    pub fn take_warnings(&mut self) -> Vec<Warning> {
+        std::mem::take(&mut self.warnings)
     }
 
     /// The value of `result`, or a problem whose `found` is the error.

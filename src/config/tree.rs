@@ -1,10 +1,10 @@
 //! The configuration as a tree in which every value knows where it was written.
 
-use std::fmt;
+mod raw;
 
-use serde::Deserialize;
-use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
+
+use raw::Raw;
 
 /// A value and where it came from.
 #[derive(Clone, Debug)]
@@ -45,6 +45,17 @@ pub struct Entry {
     pub origin: Origin,
     /// Its value.
     pub node: Node,
+}
+
+impl Entry {
+    /// Where the key was written, or what took the place of its value in the file.
+    #[must_use]
+    pub const fn place(&self) -> &Origin {
+        match &self.node.origin {
+            Origin::File { .. } => &self.origin,
+            other => other,
+        }
+    }
 }
 
 /// Where a value was written.
@@ -110,6 +121,13 @@ impl Tree {
         }
     }
 
+    /// Whether there is a value at `key`.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        let step = |node, step: &Step| Node::step(node, step).map(|(_, inner)| inner);
+        steps(key).iter().try_fold(&self.root, step).is_some()
+    }
+
     /// The files that it names: every key that ends in `file` says where one is.
     pub fn files(&self) -> impl Iterator<Item = &str> {
         self.root.files().into_iter()
@@ -142,10 +160,25 @@ impl Node {
     /// The value of a key, when this is a mapping that has it.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Self> {
+        self.entry(key).map(|entry| &entry.node)
+    }
+
+    /// A key with its value, when this is a mapping that has it.
+    #[must_use]
+    pub fn entry(&self, key: &str) -> Option<&Entry> {
         let Value::Map(entries) = &self.value else {
             return None;
         };
-        entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
+        entries.iter().find(|entry| entry.key == key)
+    }
+
+    /// An item, when this is a list that has it.
+    #[must_use]
+    pub fn item(&self, index: usize) -> Option<&Self> {
+        let Value::List(items) = &self.value else {
+            return None;
+        };
+        items.get(index)
     }
 
     fn files(&self) -> Vec<&str> {
@@ -201,17 +234,10 @@ impl Node {
         &mut entry.node
     }
 
-    fn step(&self, step: &Step) -> Option<(&Origin, &Self)> {
-        match (&self.value, step) {
-            (Value::Map(entries), Step::Key(key)) => {
-                let entry = entries.iter().find(|entry| entry.key == *key)?;
-                Some((&entry.origin, &entry.node))
-            }
-            (Value::List(items), Step::Index(index)) => {
-                let item = items.get(*index)?;
-                Some((&item.origin, item))
-            }
-            _ => None,
+    pub(super) fn step(&self, step: &Step) -> Option<(&Origin, &Self)> {
+        match step {
+            Step::Key(key) => self.entry(key).map(|entry| (entry.place(), &entry.node)),
+            Step::Index(index) => self.item(*index).map(|item| (&item.origin, item)),
         }
     }
 
@@ -243,13 +269,16 @@ fn origin(location: &serde_saphyr::Location) -> Origin {
     Origin::File { line: location.line(), column: location.column() }
 }
 
-enum Step {
+/// One step of a key.
+pub(super) enum Step {
+    /// Into a mapping.
     Key(String),
+    /// Into a list.
     Index(usize),
 }
 
 /// `issuers[0].tenant` as steps.
-fn steps(key: &str) -> Vec<Step> {
+pub(super) fn steps(key: &str) -> Vec<Step> {
     let mut steps = Vec::new();
     for part in key.split('.').filter(|part| !part.is_empty()) {
         let (name, indexes) = part.split_once('[').unwrap_or((part, ""));
@@ -261,73 +290,6 @@ fn steps(key: &str) -> Vec<Step> {
         steps.extend(numbers.map(Step::Index));
     }
     steps
-}
-
-/// A YAML value with the places of everything in it.
-enum Raw {
-    Null,
-    Bool(bool),
-    Integer(i64),
-    Float(f64),
-    Text(String),
-    List(Vec<Spanned<Raw>>),
-    Map(Vec<(Spanned<String>, Spanned<Raw>)>),
-}
-
-impl<'de> Deserialize<'de> for Raw {
-    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        source.deserialize_any(RawVisitor)
-    }
-}
-
-struct RawVisitor;
-
-impl<'de> Visitor<'de> for RawVisitor {
-    type Value = Raw;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a YAML value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Raw, E> {
-        Ok(Raw::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Raw, E> {
-        Ok(Raw::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Raw, E> {
-        Ok(Raw::Integer(value))
-    }
-
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Raw, E> {
-        i64::try_from(value).map(Raw::Integer).map_err(|_| E::custom("the number is too large"))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Raw, E> {
-        Ok(Raw::Float(value))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Raw, E> {
-        Ok(Raw::Text(value.to_owned()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Raw, A::Error> {
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element()? {
-            list.push(item);
-        }
-        Ok(Raw::List(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Raw, A::Error> {
-        let mut map = Vec::new();
-        while let Some(entry) = entries.next_entry()? {
-            map.push(entry);
-        }
-        Ok(Raw::Map(map))
-    }
 }
 
 #[cfg(test)]
@@ -369,6 +331,14 @@ mod tests {
         let flag = Origin::Flag("--upstream".into());
         tree.set(&["upstream", "url"], Node::loose("http://x", &flag));
         assert_eq!(tree.place("upstream.url"), "flag --upstream");
+    }
+
+    #[test]
+    fn what_takes_the_place_of_a_value_is_its_place() {
+        let mut tree = Tree::parse("a.yaml", "upstream:\n  url: http://x\n").unwrap();
+        tree.set(&["upstream", "url"], Node::loose("y", &Origin::Flag("--upstream".into())));
+        assert_eq!(tree.place("upstream.url"), "flag --upstream");
+        assert_eq!(tree.place("upstream"), "a.yaml:1:1");
     }
 
     proptest! {

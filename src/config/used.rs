@@ -21,6 +21,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tracing_subscriber::filter::LevelFilter;
 
+pub(super) use entra::default_audiences;
+
 use super::problem::Findings;
 use super::written::{self, Written};
 use crate::caller::Callers;
@@ -259,6 +261,11 @@ impl Builder<'_, '_, '_> {
             self.findings.add(key, format!("{span:?}"), format!("at most {most:?}"), None);
         }
         span
+    }
+
+    /// Whether one of these keys of a section has a value that does not fit.
+    fn misfit(&self, section: &str, names: &[&str]) -> bool {
+        names.iter().any(|name| self.findings.has_problem(&format!("{section}.{name}")))
     }
 
     fn not_empty(&mut self, key: &str, length: usize, expected: &str) {

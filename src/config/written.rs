@@ -6,7 +6,7 @@ mod issuers;
 mod values;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use airflow::{
     Access, Assertion, AuthManager, Delegate, Door, ExecutionApi, Fab, Handoff, HandoffType,
@@ -20,7 +20,7 @@ pub use values::{Lapse, Network, OneOrMany, SocketAddress, UpstreamAddress, WebA
 
 /// The configuration of airside. What is required in the file is optional here: what is missing or
 /// does not fit has been said by the lint, and the rest is still looked at.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Written {
     /// Where callers connect.
@@ -86,7 +86,7 @@ pub struct Written {
 }
 
 /// Probes and metrics.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
     /// Where probes and scrapes connect.
@@ -98,7 +98,7 @@ pub struct Admin {
 }
 
 /// Who may see the status page.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AdminStatus {
     /// Peers on this machine.
@@ -106,7 +106,7 @@ pub enum AdminStatus {
 }
 
 /// TLS towards clients.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
     /// A file with our certificate and those between it and its authority, PEM.
@@ -120,7 +120,7 @@ pub struct Tls {
 }
 
 /// When keys are fetched.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Keys {
     /// The age at which keys are fetched again.
@@ -136,7 +136,7 @@ pub struct Keys {
 }
 
 /// Tokens that are refused although they verify.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Revocation {
     /// A YAML file with the list of them; followed when it changes.
@@ -144,7 +144,7 @@ pub struct Revocation {
 }
 
 /// Tokens in exchange for tokens: `POST /airside/token` (RFC 8693).
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Exchange {
     /// Whether they are given.
@@ -154,7 +154,7 @@ pub struct Exchange {
 }
 
 /// What a client may take.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// The largest request head.
@@ -181,7 +181,7 @@ pub struct Limits {
 }
 
 /// Proxies in front of airside.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Forwarded {
     /// Addresses or CIDRs whose `X-Forwarded-*` and `Forwarded` are believed; empty: nobody's.
@@ -189,7 +189,7 @@ pub struct Forwarded {
 }
 
 /// The end in good order.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Drain {
     /// Not ready, still serving: load balancers notice.
@@ -199,7 +199,7 @@ pub struct Drain {
 }
 
 /// What is logged.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// How lines look.
@@ -211,7 +211,7 @@ pub struct Log {
 }
 
 /// How log lines look.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
     /// `key=value` after the message.
@@ -221,7 +221,7 @@ pub enum LogFormat {
 }
 
 /// From which level on something is logged.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogLevel {
     /// Nothing but access lines.

@@ -58,6 +58,11 @@ impl<'a> Subject<'a> {
         })
     }
 
+    /// Somebody of this name who may look and no more.
+    pub(super) fn viewer(id: &'a str) -> Self {
+        Self { id, role: Some("viewer".to_owned()), teams: &[] }
+    }
+
     /// A user of FAB, which knows everything else itself.
     pub(super) const fn user(id: &'a str) -> Self {
         Self { id, role: None, teams: &[] }

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use http::HeaderValue;
 use http::request::Parts;
+use http::{HeaderValue, Method};
 use serde::Serialize;
 
 use super::random_id;
@@ -29,7 +29,7 @@ pub struct Asserter {
 struct Claims<'a> {
     iss: &'static str,
     sub: &'a str,
-    roles: Vec<&'a str>,
+    roles: &'a [&'a str],
     #[serde(skip_serializing_if = "Option::is_none")]
     teams: Option<&'a [AirflowTeam]>,
     aud: &'a str,
@@ -65,19 +65,33 @@ impl Asserter {
         head: &Parts,
         now: Timestamp,
     ) -> Result<HeaderValue, Rejection> {
+        let roles: Vec<&str> = principal.roles().iter().map(AirflowRole::name).collect();
+        let request = (&head.method, head.uri.path());
+        self.sign(principal.username(), &roles, principal.teams(), request, now)
+    }
+
+    /// An assertion of these for a request with this method and path, as a header value.
+    pub(super) fn sign(
+        &self,
+        username: &str,
+        roles: &[&str],
+        teams: Option<&[AirflowTeam]>,
+        (method, path): (&Method, &str),
+        now: Timestamp,
+    ) -> Result<HeaderValue, Rejection> {
         let failed = |found: String| Rejection::found_that(Reason::HandoffFailed, found);
         let jti = random_id().ok_or_else(|| failed("no random bytes".into()))?;
-        let path = format!("{}{}", self.prefix, head.uri.path());
+        let path = format!("{}{path}", self.prefix);
         let claims = Claims {
             iss: ISSUER,
-            sub: principal.username(),
-            roles: principal.roles().iter().map(AirflowRole::name).collect(),
-            teams: principal.teams(),
+            sub: username,
+            roles,
+            teams,
             aud: &self.audience,
             iat: now.unix(),
             exp: now.after(self.lifetime).unix(),
             jti: &jti,
-            htm: head.method.as_str(),
+            htm: method.as_str(),
             htu: &path,
         };
         let signed = self.key.sign(TYPE, &claims);

@@ -91,6 +91,12 @@ impl Fab {
         &self.minter
     }
 
+    /// The id of the user by whose rights the others are managed.
+    #[must_use]
+    pub fn admin_user_id(&self) -> &str {
+        &self.settings.admin_user_id
+    }
+
     /// The Authorization header for a caller: the one there is, while it is fresh and nobody has
     /// changed the user's roles, or a new one after what that takes.
     pub async fn authorization(

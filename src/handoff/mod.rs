@@ -5,6 +5,7 @@
 pub mod airflow_token;
 pub mod assertion;
 pub mod fab;
+pub mod rehearsal;
 pub mod signing;
 
 use std::fmt::Write as _;

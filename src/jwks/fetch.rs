@@ -139,6 +139,13 @@ impl Source {
         timeout(self.timeout, self.fetch_at_leisure()).await.map_err(late)?
     }
 
+    /// Gets another document of the same publisher, in the same way.
+    pub async fn document(&self, url: &Url) -> Result<Vec<u8>, FetchError> {
+        let late = |_| FetchError::Network(format!("no answer within {:?}", self.timeout));
+        let got = timeout(self.timeout, self.get(url)).await.map_err(late)??;
+        Ok(got.document)
+    }
+
     async fn fetch_at_leisure(&self) -> Result<Fetched, FetchError> {
         let Got { document, max_age } = match &self.place {
             Place::Keys(url) => self.get(url).await?,
@@ -235,6 +242,18 @@ pub enum FetchError {
     Metadata(String),
     /// The answer is no usable key set.
     Document(DocumentError),
+}
+
+impl FetchError {
+    /// Whether nothing is known to be wrong: nobody is there, or not for now.
+    #[must_use]
+    pub const fn is_silence(&self) -> bool {
+        match self {
+            Self::Network(_) => true,
+            Self::Status(status) => *status >= 500 || *status == 429,
+            Self::TooLarge | Self::Metadata(_) | Self::Document(_) => false,
+        }
+    }
 }
 
 impl fmt::Display for FetchError {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::check;
 use crate::compatibility::{self, Subject};
 use crate::flight::{Flight, assert_airflow_says, post, with_json};
 use crate::programs::{beside_the_tests, command, program, said};
@@ -128,6 +129,46 @@ fn every_kind_of_caller_reads_writes_and_is_refused_by_its_role() {
         let airflow = release.recipe().version();
         let (manager, handoff) = ("FabAuthManager", "`airflow_token`, users of FAB");
         compatibility::prove(&flight, &Subject { airflow, manager, handoff });
+    }
+}
+
+#[test]
+fn check_shows_that_the_managing_user_may_manage_and_changes_nobody() {
+    for release in RELEASES {
+        let flight = release.flight();
+        let before = check::users(flight.airflow);
+        let ended = check::checked(&flight, |config| config);
+        check::is_all_well(&ended);
+        assert!(ended.about("hand-off to ").contains("may manage the others"), "{}", ended.stdout);
+        let mut verdicts = Verdicts::default();
+        let viewer = |config: Config| config.set("/handoff/fab/admin_user_id", "2");
+        let nobody = |config: Config| config.set("/handoff/fab/admin_user_id", "777");
+        let simple = |config: Config| {
+            config
+                .set("/handoff/auth_manager", "simple")
+                .without("/roles/map/Airflow.Reader")
+                .without("/roles/map/Airflow.Ghost")
+        };
+        for (label, ended, words) in [
+            (
+                "a viewer",
+                check::checked(&flight, viewer),
+                &["\"2\" may not manage users", "Admin"][..],
+            ),
+            ("nobody", check::checked(&flight, nobody), &["the key is right", "id \"777\""]),
+            (
+                "as simple",
+                check::checked(&flight, simple),
+                &["the key is right", "handoff.auth_manager here fab"],
+            ),
+        ] {
+            verdicts.check(label, ended.code == Some(78), (ended.code, ended.log()));
+            let told = ended.about("hand-off to ");
+            for word in words {
+                verdicts.check(label, told.contains(word), (word, &told));
+            }
+        }
+        assert_eq!(before, check::users(flight.airflow));
     }
 }
 

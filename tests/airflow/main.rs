@@ -15,6 +15,7 @@ mod support;
 mod airflow2;
 mod browser;
 mod callers;
+mod check;
 mod clients;
 mod compatibility;
 mod confusion;

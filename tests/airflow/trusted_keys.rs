@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use serde_json::json;
 
+use crate::check::{checked, is_all_well};
 use crate::compatibility::{self, Subject};
 use crate::exchange::{exchange, exchanging};
 use crate::flight::{Flight, assert_airflow_says};
@@ -103,6 +104,19 @@ fn prove(recipe: &Recipe) {
     let flight = Flight::with(recipe, by_ed25519);
     let (manager, handoff) = ("SimpleAuthManager", "`airflow_token`, key of airside");
     compatibility::prove(&flight, &Subject { airflow: recipe.version(), manager, handoff });
+}
+
+#[test]
+fn check_tells_a_key_that_airflow_has_from_one_that_it_has_not() {
+    let flight = Flight::with(&recipe("keys-3.3.2", "3.3.2"), by_ed25519);
+    is_all_well(&checked(&flight, |config| config));
+    let hasty = |config| signing(config, "airside-hasty", &keys().unheard_of);
+    let ended = checked(&flight, hasty);
+    assert_eq!(ended.code, Some(78), "{}", ended.log());
+    let told = ended.about("hand-off to ");
+    for word in ["trusted_jwks_url", "/jwks.json", "once an hour", "airside-hasty"] {
+        assert!(told.contains(word), "{word} in {told}");
+    }
 }
 
 #[test]

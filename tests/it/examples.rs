@@ -38,6 +38,22 @@ fn every_shipped_configuration_runs() {
     }
 }
 
+#[test]
+fn every_shipped_configuration_names_its_schema_for_editors() {
+    for path in examples() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let first = text.lines().next().unwrap_or_default();
+        let schema = first.strip_prefix("# yaml-language-server: $schema=");
+        let schema = schema.unwrap_or_else(|| panic!("{}: {first}", path.display()));
+        let schema = path.parent().unwrap().join(schema);
+        assert!(
+            schema.ends_with("airside.schema.json") && schema.is_file(),
+            "{}",
+            schema.display()
+        );
+    }
+}
+
 /// Those of airside itself, and those beside what ships for Airflow's side.
 fn examples() -> Vec<PathBuf> {
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");

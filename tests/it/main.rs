@@ -14,6 +14,8 @@ mod admin;
 mod answers;
 mod assertion;
 mod caches;
+mod check;
+mod commands;
 mod configuration;
 mod delegates;
 #[cfg(feature = "dev")]

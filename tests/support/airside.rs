@@ -39,6 +39,14 @@ impl Ended {
     pub(crate) fn log(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
     }
+
+    /// What `check --online` printed about this, with what belongs to it.
+    pub(crate) fn about(&self, what: &str) -> String {
+        let mut lines = self.stdout.lines().skip_while(|line| !line.contains(&format!("  {what}")));
+        let first = lines.next().unwrap_or_else(|| panic!("nothing about {what}: {}", self.log()));
+        let others = lines.take_while(|line| line.starts_with(' '));
+        [first].into_iter().chain(others).collect::<Vec<_>>().join("\n")
+    }
 }
 
 impl Airside {
@@ -91,6 +99,15 @@ impl Airside {
     /// Where a further listener is bound: `execution`.
     pub(crate) fn listener(&mut self, name: &str) -> SocketAddr {
         listening(&mut self.child, &self.output, name)
+    }
+
+    /// Runs `check` with the configuration and these arguments behind it.
+    pub(crate) fn checks(config: &Config, more: &[&str]) -> Ended {
+        let line = config.command_line();
+        let flags = line.iter().skip(1).map(String::as_str);
+        let args: Vec<&str> =
+            ["check"].into_iter().chain(flags).chain(more.iter().copied()).collect();
+        Self::run(&args, config.environment())
     }
 
     /// How many connections were ended for this reason.

@@ -153,9 +153,12 @@ fn serve(stream: TcpStream, state: &Mutex<State>) {
         Answer::Document(_) if target.ends_with(METADATA) => {
             let realm = target.trim_end_matches(METADATA);
             let here = format!("http://{}{realm}", reader.stream.local_addr().unwrap());
+            // A tenant of Entra has its name from Microsoft, wherever it is asked.
+            let entra = format!("https://login.microsoftonline.com{realm}");
+            let named = if realm.ends_with("/v2.0") { entra } else { here.clone() };
             let metadata = json!({
                 "jwks_uri": format!("{here}/keys"),
-                "issuer": misnamed.unwrap_or(here),
+                "issuer": misnamed.unwrap_or(named),
             });
             ok(metadata.to_string().as_bytes())
         }

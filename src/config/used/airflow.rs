@@ -4,6 +4,7 @@ use http::header::HeaderName;
 use http::{HeaderValue, Method};
 
 use super::super::lint::network;
+use super::super::password_login;
 use super::super::written;
 use super::Builder;
 use crate::handoff::IdentityHeaders;
@@ -39,11 +40,7 @@ impl Builder<'_, '_, '_> {
             written::Ui::Airflow => Ui::Airflow,
             written::Ui::Closed => Ui::Closed,
         };
-        let password_login = match (written.password_login, written.ui) {
-            (Some(door), _) => self::door(door),
-            (None, written::Ui::Airflow) => Door::Open,
-            (None, written::Ui::Closed) => Door::Closed,
-        };
+        let password_login = door(password_login(written));
         Some(Access {
             airflow: match self.written.upstream.as_ref()?.airflow {
                 2 => &AIRFLOW_2,

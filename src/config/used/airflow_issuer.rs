@@ -75,15 +75,20 @@ impl Builder<'_, '_, '_> {
                 let source = self.keys_in_file(&format!("{key}.keys_file"), file, name)?;
                 Some((source, Algorithm::PUBLIC.to_vec()))
             }
+            // One that does not fit counts as none.
+            _ if self.misfit(key, &PLACES) => None,
             _ => {
                 let expected = "exactly one of secret_file, public_key_file, keys_url, keys_file";
                 let hint = "what Airflow signs with: [api_auth] jwt_secret or jwt_private_key_path";
-                self.findings.add(key, "none of them or several", expected, Some(hint));
+                let place = format!("{key}.secret_file");
+                self.findings.add(&place, "none of them or several", expected, Some(hint));
                 None
             }
         }
     }
 }
+
+const PLACES: [&str; 4] = ["secret_file", "public_key_file", "keys_url", "keys_file"];
 
 fn public_key(file: &str, kid: Option<&str>) -> Result<Key, String> {
     let about = |error: &dyn std::fmt::Display| format!("{file}: {error}");

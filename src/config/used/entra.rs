@@ -31,8 +31,10 @@ impl Builder<'_, '_, '_> {
             written::Cloud::UsGov => entra::Cloud::UsGov,
             written::Cloud::China => entra::Cloud::China,
         };
-        let (client_id, tenants, roles) = (client_id?, tenants?, roles?);
-        let (tenants, sources) = self.entra_keys(key, written, cloud, &name, &tenants)?;
+        let known = tenants.as_deref().unwrap_or_default();
+        let keys = self.entra_keys(key, written, cloud, &name, known);
+        let (client_id, _, roles) = (client_id?, tenants?, roles?);
+        let (tenants, sources) = keys?;
         let versions = written.versions.iter().map(|version| match version {
             written::Version::V1 => entra::Version::V1,
             written::Version::V2 => entra::Version::V2,
@@ -94,6 +96,7 @@ impl Builder<'_, '_, '_> {
             return Some((of_tenants(&source.store), vec![source]));
         }
         let authority = written.authority.as_ref().map_or(cloud.authority(), |url| url.0.as_str());
+        self.secure(&format!("{key}.authority"), authority)?;
         let (mut all, mut sources) = (Vec::new(), Vec::new());
         for id in tenants {
             let url = format!("{}/{id}/discovery/v2.0/keys", authority.trim_end_matches('/'));
@@ -108,7 +111,7 @@ impl Builder<'_, '_, '_> {
 
 /// What Entra may write into `aud` for one API: v1 tokens carry the identifier URI as the client
 /// asked for it, v2 tokens the client id (learn.microsoft.com/entra/identity-platform/access-token-claims-reference).
-fn default_audiences(client_id: &str) -> Vec<String> {
+pub(in crate::config) fn default_audiences(client_id: &str) -> Vec<String> {
     let bare = [client_id.to_owned(), format!("api://{client_id}")];
     bare.iter().flat_map(|audience| [audience.clone(), format!("{audience}/")]).collect()
 }

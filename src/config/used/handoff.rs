@@ -30,8 +30,14 @@ impl Builder<'_, '_, '_> {
         let headers = self.identity_headers(&written.headers);
         self.token_fits(written);
         let fab = self.fab(written, headers.as_ref());
+        let ours = (token_key.as_ref().ok(), assertion.as_ref().ok());
+        let published = self.published(
+            written,
+            ours.0.and_then(Option::as_ref),
+            ours.1.and_then(Option::as_ref),
+        );
         let (token_key, assertion, headers) = (token_key.ok()?, assertion.ok()?, headers?);
-        let published = self.published(written, token_key.as_ref(), assertion.as_ref())?;
+        let published = published?;
         let minter = token_key.map(|key| {
             let (audience, issuer) = (written.audience.clone(), written.issuer.clone());
             Minter::new(key, audience, issuer, written.lifetime.0)
@@ -92,10 +98,12 @@ impl Builder<'_, '_, '_> {
                 let kid = written.kid.as_deref();
                 self.private_key("handoff.private_key_file", file, kid).map(Some)
             }
+            // What does not fit counts as none.
+            (HandoffType::AirflowToken, _) if self.misfit("handoff", &CHOICE) => Err(Said),
             (HandoffType::AirflowToken, _) => {
                 let hint = "what Airflow verifies by: its [api_auth] jwt_secret, or our key by way of trusted_jwks_url";
                 let expected = "exactly one of secret_file, private_key_file";
-                self.findings.add("handoff", "neither or both", expected, Some(hint));
+                self.findings.add("handoff.secret_file", "neither or both", expected, Some(hint));
                 Err(Said)
             }
         }
@@ -186,7 +194,7 @@ impl Builder<'_, '_, '_> {
         let ours = token_key.into_iter().chain(assertion.map(Asserter::key));
         let mut whole = true;
         for key in ours.filter_map(SigningKey::public) {
-            whole &= self.distinct("handoff", published.add(key));
+            whole &= self.distinct("handoff.assertion.kid", published.add(key));
         }
         for (index, further) in written.publish.iter().enumerate() {
             let place = format!("handoff.publish[{index}].public_key_file");
@@ -278,6 +286,9 @@ impl Builder<'_, '_, '_> {
         Some(IdentityHeaders { user: user?, roles: roles?, issuer: issuer?, assertion: assertion? })
     }
 }
+
+/// What says by which key Airflow's tokens are signed.
+const CHOICE: [&str; 3] = ["type", "secret_file", "private_key_file"];
 
 /// Whether the header means something else already.
 pub(super) fn is_taken(header: &HeaderName) -> bool {

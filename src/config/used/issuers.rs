@@ -159,7 +159,12 @@ impl Builder<'_, '_, '_> {
             let name = |index: usize| names.get(index).map_or("", |name| name.as_ref());
             let iss = iss.map_or("tokens without iss".into(), |iss| format!("tokens of {iss}"));
             let found = format!("{} and {} both claim {iss}", name(first), name(second));
-            let key = format!("issuers[{second}]");
+            let entry = self.written.issuers.iter().flatten().nth(second);
+            let claim = match entry {
+                Some(Some(Issuer::Entra(_))) => "tenant",
+                _ => "issuer",
+            };
+            let key = format!("issuers[{second}].{claim}");
             self.findings.add(&key, found, "tokens that no other entry claims", None);
         };
         Verifier::new(issuers, leeway).map_err(contested).ok()

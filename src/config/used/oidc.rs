@@ -80,15 +80,17 @@ impl Builder<'_, '_, '_> {
         written: &written::Oidc,
         name: &Arc<str>,
     ) -> Option<KeySource> {
-        let issuer = self.secure(&format!("{key}.issuer"), &written.issuer.0)?;
+        let issuer = self.secure(&format!("{key}.issuer"), &written.issuer.0);
         let ca_file = written.ca_file.as_deref();
         if let Some(file) = &written.keys_file {
-            return self.keys_in_file(&format!("{key}.keys_file"), file, name);
+            let source = self.keys_in_file(&format!("{key}.keys_file"), file, name);
+            return issuer.and(source);
         }
         if let Some(url) = &written.keys_url {
             let source = self.key_source(key, "keys_url", &url.0, ca_file)?;
-            return Some(self.fetched(name, source));
+            return issuer.map(|_| self.fetched(name, source));
         }
+        let issuer = issuer?;
         // OpenID Connect Discovery 1.0, section 4.1: below the issuer, whatever path it has.
         let metadata =
             format!("{}/.well-known/openid-configuration", issuer.as_str().trim_end_matches('/'));

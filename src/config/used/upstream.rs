@@ -22,9 +22,9 @@ struct Part {
 impl Builder<'_, '_, '_> {
     pub(super) fn upstream(&mut self) -> Option<Settings> {
         let written = self.written.upstream.as_ref()?;
-        let urls = self.urls(written)?;
+        let (urls, mut whole) = self.urls(written);
         let tls = self.upstream_tls(written, &urls);
-        let mut whole = tls.is_ok();
+        whole &= tls.is_ok();
         let tls = tls.ok().flatten();
         let mut parts = Vec::new();
         for (key, url) in urls {
@@ -44,33 +44,35 @@ impl Builder<'_, '_, '_> {
         })
     }
 
-    /// The addresses as they are written, with their keys: `url` or `urls`.
+    /// The addresses as they are written, with their keys, and whether that is as it should be: `url`
+    /// or `urls`.
     fn urls<'w>(
         &mut self,
         written: &'w written::Upstream,
-    ) -> Option<Vec<(String, &'w UpstreamAddress)>> {
-        match (&written.url, &written.urls) {
-            (Some(url), None) => Some(vec![("upstream.url".into(), url)]),
-            (None, Some(urls)) if !urls.is_empty() => {
-                let key = |index| format!("upstream.urls[{index}]");
-                Some(urls.iter().enumerate().map(|(index, url)| (key(index), url)).collect())
-            }
+    ) -> (Vec<(String, &'w UpstreamAddress)>, bool) {
+        let wrong = match (&written.url, &written.urls) {
+            (Some(_), None) => None,
+            (None, Some(urls)) if !urls.is_empty() => None,
             (None, Some(_)) => {
-                self.findings.add("upstream.urls", "an empty list", "at least one address", None);
-                None
+                let hint = "or upstream.url for one address";
+                Some(("upstream.urls", "an empty list", "at least one address", hint))
             }
             (Some(_), Some(_)) => {
                 let hint = "with several addresses, put all of them there";
-                self.findings.add("upstream.url", "both", "url or urls", Some(hint));
-                None
+                Some(("upstream", "both", "url or urls", hint))
             }
             (None, None) => {
                 let hint = "--upstream URL, AIRSIDE_UPSTREAM, or `upstream: {url: …}`";
-                let expected = "where Airflow listens: http://HOST:PORT";
-                self.findings.add("upstream.url", "nothing", expected, Some(hint));
-                None
+                Some(("upstream.url", "nothing", "where Airflow listens: http://HOST:PORT", hint))
             }
+        };
+        if let Some((key, found, expected, hint)) = wrong {
+            self.findings.add(key, found, expected, Some(hint));
         }
+        let one = written.url.iter().map(|url| ("upstream.url".to_owned(), url));
+        let many = written.urls.iter().flatten().enumerate();
+        let many = many.map(|(index, url)| (format!("upstream.urls[{index}]"), url));
+        (one.chain(many).collect(), wrong.is_none())
     }
 
     fn part(&mut self, key: &str, written: &UpstreamAddress, tls: Option<&Tls>) -> Option<Part> {

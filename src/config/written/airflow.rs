@@ -1,12 +1,12 @@
 //! `upstream`, `handoff` and `access`: where Airflow is, what it is told, and what of it is open.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::values::{Lapse, UpstreamAddress};
 
 /// Airflow.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
     /// Where Airflow listens: `http://`, `https://` or `unix:/path.sock`; the path of a URL is
@@ -45,7 +45,7 @@ pub struct Upstream {
 }
 
 /// How Airflow is told who is calling.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Handoff {
     /// The form.
@@ -96,7 +96,7 @@ pub struct Handoff {
 }
 
 /// How FAB's users are managed.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Fab {
     /// The header by which FAB logs somebody in: `AUTH_REMOTE_USER_ENV_VAR` of Airflow's
@@ -111,7 +111,7 @@ pub struct Fab {
 }
 
 /// A public key that is published and not signed with.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PublishedKey {
     /// The file with it, in PEM.
@@ -121,7 +121,7 @@ pub struct PublishedKey {
 }
 
 /// The signed assertion.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Assertion {
     /// The file with the private key in PEM: Ed25519, P-256 or RSA.
@@ -138,7 +138,7 @@ pub struct Assertion {
 }
 
 /// The form of the hand-off.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HandoffType {
     /// A token that Airflow takes for its own.
@@ -148,7 +148,7 @@ pub enum HandoffType {
 }
 
 /// Airflow's auth manager.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthManager {
     /// `SimpleAuthManager`: the four roles, no database.
@@ -159,7 +159,7 @@ pub enum AuthManager {
 }
 
 /// The names of the identity headers.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Headers {
     /// The user name.
@@ -173,7 +173,7 @@ pub struct Headers {
 }
 
 /// What is open without a token of ours.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Access {
     /// Browser sessions.
@@ -193,7 +193,7 @@ pub struct Access {
 }
 
 /// Browser sessions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Ui {
     /// Airflow's to judge.
@@ -203,7 +203,7 @@ pub enum Ui {
 }
 
 /// Open or closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Door {
     /// Forwarded.
@@ -213,7 +213,7 @@ pub enum Door {
 }
 
 /// The API of workers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ExecutionApi {
     /// Forwarded untouched: Airflow judges the tokens of its tasks.
@@ -225,7 +225,7 @@ pub enum ExecutionApi {
 }
 
 /// CORS preflights.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Preflight {
     /// Protected like anything else.
@@ -235,7 +235,7 @@ pub enum Preflight {
 }
 
 /// Schemes handed to Airflow's own backends unjudged.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Delegate {
     /// `Basic`.

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
 use serde::de::{self, Deserializer};
+use serde::ser::Serializer;
+use serde::{Deserialize, Serialize};
 
 use super::airflow::airflow_audience;
 use super::values::{OneOrMany, WebAddress};
 
 /// Who issues tokens.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Issuer {
     /// Microsoft Entra ID.
@@ -22,7 +23,7 @@ pub enum Issuer {
 }
 
 /// Microsoft Entra ID.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Entra {
     /// A name for logs, metrics and the issuer header.
@@ -69,7 +70,7 @@ pub struct Entra {
 
 /// Tokens that Airflow issued itself. Exactly one of `secret_file`, `public_key_file`, `keys_url`
 /// and `keys_file` says what they are signed with.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Airflow {
     /// A name for logs, metrics and the issuer header.
@@ -106,7 +107,7 @@ pub struct Airflow {
 }
 
 /// Any OpenID issuer.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Oidc {
     /// A name for logs, metrics and the issuer header.
@@ -143,7 +144,7 @@ pub struct Oidc {
 }
 
 /// A signature algorithm with a public key.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 pub enum Algorithm {
     /// RSA with SHA-256.
     #[serde(rename = "RS256")]
@@ -160,7 +161,7 @@ pub enum Algorithm {
 }
 
 /// The Microsoft cloud.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Cloud {
     /// The worldwide one.
@@ -173,7 +174,7 @@ pub enum Cloud {
 }
 
 /// A version of Entra's access tokens.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Version {
     /// `ver` 1.0: what an untouched registration gets.
@@ -183,7 +184,7 @@ pub enum Version {
 }
 
 /// From token values to Airflow roles and teams.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Roles {
     /// Token value to Airflow roles; without it a value that is exactly Admin, Op, User, Viewer
@@ -209,6 +210,12 @@ impl<'de> Deserialize<'de> for ValueMap {
             .collect::<Result<_, serde_json::Error>>()
             .map(Self)
             .map_err(de::Error::custom)
+    }
+}
+
+impl Serialize for ValueMap {
+    fn serialize<S: Serializer>(&self, sink: S) -> Result<S::Ok, S::Error> {
+        sink.collect_map(self.0.iter().map(|(value, names)| (value, names)))
     }
 }
 

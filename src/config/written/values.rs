@@ -1,11 +1,13 @@
 //! Values with a form of their own: spans of time, addresses, networks.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Deserialize;
 use serde::de::{self, Deserializer};
+use serde::ser::Serializer;
+use serde::{Deserialize, Serialize};
 
 /// A span of time: `5m`, `90s`, `1h 30m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,24 +26,46 @@ impl<'de> Deserialize<'de> for Lapse {
     }
 }
 
+impl Serialize for Lapse {
+    fn serialize<S: Serializer>(&self, sink: S) -> Result<S::Ok, S::Error> {
+        sink.collect_str(self)
+    }
+}
+
+impl fmt::Display for Lapse {
+    /// In the largest unit that is whole, days left out: `24h` is what one writes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, nanos) = (self.0.as_secs(), self.0.subsec_nanos());
+        if nanos != 0 {
+            return write!(f, "{}", humantime::format_duration(self.0));
+        }
+        match seconds {
+            0 => f.write_str("0s"),
+            _ if seconds % 3600 == 0 => write!(f, "{}h", seconds / 3600),
+            _ if seconds % 60 == 0 && seconds > 120 => write!(f, "{}m", seconds / 60),
+            _ => write!(f, "{seconds}s"),
+        }
+    }
+}
+
 /// An address and a port to listen on: `0.0.0.0:8080`, `[::]:8080`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct SocketAddress(pub String);
 
 /// An http or https address.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct WebAddress(pub String);
 
 /// An http or https address, or `unix:` and the path of a socket.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct UpstreamAddress(pub String);
 
 /// An address or a CIDR.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Network(pub String);
 
 /// One text or a list of them.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum OneOrMany {
     /// One.
@@ -121,5 +145,28 @@ impl JsonSchema for Network {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         formatted(format::NETWORK, "10.0.0.0/8")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_of_time_is_written_as_it_is_read() {
+        for (text, written) in [
+            ("60s", "60s"),
+            ("1m", "60s"),
+            ("5m", "5m"),
+            ("1day", "24h"),
+            ("90m", "90m"),
+            ("1h 30m", "90m"),
+            ("1500ms", "1s 500ms"),
+            ("0s", "0s"),
+        ] {
+            let lapse: Lapse = serde_json::from_value(text.into()).unwrap();
+            assert_eq!(lapse.to_string(), written, "{text}");
+            assert_eq!(humantime::parse_duration(written).unwrap(), lapse.0);
+        }
     }
 }
