@@ -5,5 +5,6 @@ pub mod access;
 pub mod exchange;
 pub mod logging;
 pub mod metrics;
+pub mod redact;
 
 pub use exchange::{Exchange, Recorder};
