@@ -19,8 +19,8 @@
 //!
 //! Around the path: [`config`] (what is written, and the valid settings made of it), [`app`] (from
 //! settings to bound sockets and back), [`generation`] (what of it can be replaced while requests
-//! run) and [`watch`] (when), [`admin`], [`telemetry`], [`shutdown`], [`clock`], [`secret`], the
-//! commands in [`cli`], and, for development only, `dev`.
+//! run) and [`watch`] (when), [`admin`], [`telemetry`], [`shutdown`], [`clock`], [`loopback`],
+//! [`secret`], [`shell`], the commands in [`cli`], and, for development only, `dev`.
 
 pub mod admin;
 pub mod answer;
@@ -38,6 +38,7 @@ pub mod generation;
 pub mod handoff;
 pub mod identity;
 pub mod jwks;
+pub mod loopback;
 pub mod policy;
 pub mod proxy;
 pub mod rejection;
@@ -45,6 +46,7 @@ pub mod revocation;
 pub mod route;
 pub mod sanitize;
 pub mod secret;
+pub mod shell;
 pub mod shutdown;
 pub mod telemetry;
 pub mod token;

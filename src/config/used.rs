@@ -23,6 +23,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::problem::Findings;
 use super::written::{self, Written};
+use crate::admin::viewers::Viewers;
 use crate::caller::Callers;
 use crate::credential::Delegates;
 use crate::downstream::connection;
@@ -46,6 +47,8 @@ pub struct Config {
     pub execution: Option<SocketAddr>,
     /// Where probes and scrapes connect.
     pub admin: SocketAddr,
+    /// Who may see the status page there.
+    pub viewers: Viewers,
     /// Whether readiness needs keys of every issuer.
     pub ready_needs_keys: bool,
     /// Everything that decides about requests.
@@ -154,6 +157,10 @@ impl Builder<'_, '_, '_> {
             listen: listen?,
             execution,
             admin: admin?,
+            viewers: match written.admin.status {
+                written::AdminStatus::Local => Viewers::Local,
+                written::AdminStatus::Open => Viewers::Open,
+            },
             ready_needs_keys: written.admin.ready_needs_keys,
             gate: Gate {
                 sanitizer: sanitizer?,

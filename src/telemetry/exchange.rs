@@ -12,6 +12,7 @@ use tracing::debug;
 
 use super::access::AccessLog;
 use super::metrics::CoreMetrics;
+use super::refusals::Refusals;
 use crate::downstream::head::{Ending, Turn};
 use crate::identity::Principal;
 use crate::rejection::{Reason, Rejection};
@@ -77,6 +78,8 @@ pub struct Recorder {
     pub metrics: Arc<CoreMetrics>,
     /// The access log, where it is on.
     pub log: Option<AccessLog>,
+    /// The latest refusals.
+    pub refusals: Arc<Refusals>,
 }
 
 impl Recorder {
@@ -87,9 +90,11 @@ impl Recorder {
             self.metrics.connection_ended(ending);
         } else if error.is_parse() {
             self.metrics.unparsed();
+            let (status, why) =
+                (if error.is_parse_too_large() { 431 } else { 400 }, error.to_string());
+            self.refusals.note_unparsed(status, client, &why);
             if let Some(log) = &self.log {
-                let status = if error.is_parse_too_large() { 431 } else { 400 };
-                log.write_unparsed(status, client, &error.to_string());
+                log.write_unparsed(status, client, &why);
             }
         }
         debug!(%error, %client, reason = ended.map(Ending::name), "connection ended");
@@ -218,6 +223,7 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let recorder = Rc::clone(&self.recorder);
         recorder.metrics.request_ended(self);
+        recorder.refusals.note(self);
         if let Some(log) = &recorder.log {
             log.write(self);
         }

@@ -93,7 +93,9 @@ fn measure(bytes: &[u8], from: usize) -> (usize, usize) {
 
 fn letters(bytes: &[u8], from: usize, end: usize) -> Vec<(u8, usize)> {
     let (mut letters, mut at) = (Vec::new(), from);
-    while at < end && let Some((byte, width)) = letter(bytes, at) {
+    while at < end
+        && let Some((byte, width)) = letter(bytes, at)
+    {
         letters.push((byte, at));
         at += width;
     }

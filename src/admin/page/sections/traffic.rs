@@ -1,0 +1,133 @@
+//! How many requests there are, and how they end.
+
+use std::fmt::{self, Display, Formatter};
+
+use crate::admin::html::{Lapse, Rate, Short};
+use crate::admin::plot::{Layer, Legend, Plot};
+use crate::admin::status::{Series, Status};
+
+/// The last five minutes in a few numbers.
+pub(in crate::admin::page) struct Tiles<'a>(pub(in crate::admin::page) &'a Status);
+
+impl Display for Tiles<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let traffic = &self.0.traffic;
+        let recent = &traffic.last_five_minutes;
+        let counts = &recent.counts;
+        f.write_str(r#"<section class="tiles" aria-label="The last five minutes">"#)?;
+        let per_second = Rate(ratio(counts.requests, recent.seconds));
+        tile(f, "Requests a second", &per_second, &format!("{} in five minutes", counts.requests))?;
+        let refused = 100.0 * ratio(counts.refused, as_number(counts.requests));
+        tile(f, "Refused", &format!("{refused:.1} %"), &format!("{} by airside", counts.refused))?;
+        let failed = counts.forwarded_5xx;
+        let share = 100.0 * ratio(failed, as_number(counts.requests));
+        tile(f, "Airflow’s 5xx", &format!("{share:.1} %"), &format!("{failed} answers"))?;
+        let at_most = |bound: Option<f64>| match bound {
+            Some(bound) => format!("≤ {}", Short(bound)),
+            None if counts.requests > 0 => "> 100 s".to_owned(),
+            None => "–".to_owned(),
+        };
+        let half =
+            format!("half {}, 99 % {}", at_most(recent.p50_seconds), at_most(recent.p99_seconds));
+        tile(f, "95 % take", &at_most(recent.p95_seconds), &half)?;
+        let in_flight = format!("{} connections", traffic.connections);
+        tile(f, "In flight", &traffic.in_flight, &in_flight)?;
+        let least = self.0.issuers.iter().filter_map(|issuer| issuer.keys.autonomy_seconds).min();
+        let keys = least.map_or("for good".to_owned(), |least| Lapse(least).to_string());
+        tile(f, "Keys last", &keys, "if no fetch succeeds from now on")?;
+        f.write_str("</section>")
+    }
+}
+
+fn tile(f: &mut Formatter<'_>, label: &str, value: &dyn Display, more: &str) -> fmt::Result {
+    write!(
+        f,
+        r#"<div class="tile"><h3>{label}</h3><p class="value">{value}</p><p class="more">{more}</p></div>"#
+    )
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+const fn as_number(count: u64) -> f64 {
+    count as f64
+}
+
+fn ratio(count: u64, of: f64) -> f64 {
+    if of > 0.0 { as_number(count) / of } else { 0.0 }
+}
+
+/// Requests over time, by how they ended.
+pub(in crate::admin::page) struct Traffic<'a>(pub(in crate::admin::page) &'a Status);
+
+impl Display for Traffic<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let status = self.0;
+        f.write_str(r#"<section id="traffic"><h2>Traffic</h2>"#)?;
+        let (hour, day) = (layers(&status.history.hour), layers(&status.history.day));
+        write!(f, r#"{}<div class="plots">"#, Legend(&hour))?;
+        let now = status.time.0.unix();
+        let plot = Plot {
+            id: "traffic-hour",
+            title: "Requests a second, last hour",
+            series: &status.history.hour,
+            window: 3600,
+            step: 30,
+            now,
+            layers: &hour,
+        };
+        write!(f, "{plot}")?;
+        let plot = Plot {
+            id: "traffic-day",
+            title: "Requests a second, last 24 hours",
+            series: &status.history.day,
+            window: 24 * 3600,
+            step: 600,
+            now,
+            layers: &day,
+        };
+        write!(f, "{plot}</div>")?;
+        self.since_start(f)
+    }
+}
+
+fn layers(series: &Series) -> [Layer<'static>; 5] {
+    let add = |columns: &[&Vec<u64>]| {
+        (0..series.ended.len())
+            .map(|slot| columns.iter().filter_map(|column| column.get(slot)).sum())
+            .collect::<Vec<u64>>()
+    };
+    let layer = |label, class, counts| Layer { label, class, counts };
+    let well = [&series.forwarded_1xx, &series.forwarded_2xx, &series.forwarded_3xx];
+    let well: Vec<_> = well.into_iter().chain([&series.answered]).collect();
+    let refused: Vec<_> = series.refused.values().collect();
+    [
+        layer("served", "c-served", add(&well)),
+        layer("refused by airside", "c-refused", add(&refused)),
+        layer("4xx from Airflow", "c-4xx", series.forwarded_4xx.clone()),
+        layer("5xx from Airflow", "c-5xx", series.forwarded_5xx.clone()),
+        layer("client gone", "c-gone", series.abandoned.clone()),
+    ]
+}
+
+impl Traffic<'_> {
+    fn since_start(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let counts = &self.0.traffic.since_start;
+        f.write_str(r#"<p class="note">Since the start: "#)?;
+        write!(f, "{} requests, of which {} refused", counts.requests, counts.refused)?;
+        for (count, what) in [
+            (counts.forwarded_5xx, "answered 5xx by Airflow"),
+            (counts.abandoned, "left by their clients"),
+            (counts.answered, "given a token"),
+        ] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        if counts.unparsed > 0 {
+            write!(f, "; {} heads that were no request", counts.unparsed)?;
+        }
+        if counts.shed_connections > 0 {
+            write!(f, "; {} connections too many", counts.shed_connections)?;
+        }
+        f.write_str(".</p></section>")
+    }
+}
