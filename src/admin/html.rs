@@ -79,13 +79,36 @@ pub(super) struct Rate(pub(super) f64);
 impl Display for Rate {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self.0 {
-            rate if rate == 0.0 => write!(f, "0"),
-            rate if rate < 0.01 => write!(f, "<0.01"),
+            0.0 => f.write_str("0"),
+            rate if rate < 0.01 => f.write_str("&lt;0.01"),
+            rate if rate >= 100.0 || rate.fract() == 0.0 => write!(f, "{rate:.0}"),
             rate if rate < 1.0 => write!(f, "{rate:.2}"),
-            rate if rate < 100.0 => write!(f, "{rate:.1}"),
-            rate => write!(f, "{rate:.0}"),
+            rate => write!(f, "{rate:.1}"),
         }
     }
+}
+
+/// A count, its thousands apart.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Count(pub(super) u64);
+
+impl Display for Count {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let digits = self.0.to_string();
+        for (place, digit) in digits.chars().enumerate() {
+            if place > 0 && (digits.len() - place).is_multiple_of(3) {
+                // Narrow, and no place to break a line.
+                f.write_char('\u{202f}')?;
+            }
+            f.write_char(digit)?;
+        }
+        Ok(())
+    }
+}
+
+/// The number of things called so.
+pub(super) fn counted(count: u64, one: &str, more: &str) -> String {
+    format!("{} {}", Count(count), if count == 1 { one } else { more })
 }
 
 #[cfg(test)]
@@ -123,10 +146,27 @@ mod tests {
         {
             assert_eq!(Short(seconds).to_string(), shown);
         }
-        for (rate, shown) in
-            [(0.0, "0"), (0.001, "<0.01"), (0.25, "0.25"), (12.34, "12.3"), (1234.5, "1234")]
-        {
+        for (rate, shown) in [
+            (0.0, "0"),
+            (0.001, "&lt;0.01"),
+            (0.25, "0.25"),
+            (5.0, "5"),
+            (12.34, "12.3"),
+            (1234.5, "1234"),
+        ] {
             assert_eq!(Rate(rate).to_string(), shown);
         }
+        for (count, shown) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1\u{202f}000"),
+            (1_234_567, "1\u{202f}234\u{202f}567"),
+        ] {
+            assert_eq!(Count(count).to_string(), shown);
+        }
+        assert_eq!(
+            (counted(1, "answer", "answers"), counted(2, "answer", "answers")),
+            ("1 answer".into(), "2 answers".into())
+        );
     }
 }

@@ -14,7 +14,7 @@ use http::header::{CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, X_FRAME
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
-use super::html::{Lapse, Text};
+use super::html::Lapse;
 use super::status::Status;
 
 /// The answer with the page.
@@ -81,7 +81,10 @@ impl Page<'_> {
         let Status { version, time, started, .. } = self.0;
         write!(f, r#"<header><p class="name">airside <small>{version}</small></p>"#)?;
         let up = Lapse(started.age(*time));
-        write!(f, r#"<p class="when" id="when">up {up}, as of <time>{}</time></p>"#, Text(time))?;
+        let iso = time.to_string();
+        let clock = iso.get(11..19).unwrap_or(&iso);
+        write!(f, r#"<p class="when" id="when">up {up}, as of "#)?;
+        write!(f, r#"<time datetime="{iso}">{clock} UTC</time></p>"#)?;
         f.write_str(r#"<button id="pause" type="button" hidden>Pause</button></header>"#)
     }
 
@@ -90,10 +93,10 @@ impl Page<'_> {
         write!(f, "{}", sections::Banner(status))?;
         write!(f, "{}", sections::Tiles(status))?;
         write!(f, "{}", sections::Traffic(status))?;
+        write!(f, "{}", sections::Issuers(status))?;
         write!(f, "{}", sections::Reasons(status))?;
         write!(f, "{}", sections::Latest(status))?;
-        write!(f, "{}", sections::Issuers(status))?;
-        write!(f, "{}", sections::Airflow(status))?;
-        write!(f, "{}", sections::Configuration(status))
+        f.write_str(r#"<div class="pair">"#)?;
+        write!(f, "{}{}</div>", sections::Airflow(status), sections::Configuration(status))
     }
 }

@@ -114,7 +114,10 @@ impl Plot<'_> {
             Rate(peak)
         )?;
         let unknown = columns.iter().take_while(|column| column.seconds == 0.0).count();
-        write!(f, r#"<rect class="unknown" width="{unknown}" height="{HEIGHT}"/>"#)?;
+        write!(
+            f,
+            r#"<rect class="unknown" width="{unknown}" height="{HEIGHT}"><title>airside was not running</title></rect>"#
+        )?;
         for y in [0.0, HEIGHT / 2.0, HEIGHT] {
             write!(f, r#"<path class="grid" d="M0 {y}H{number}"/>"#)?;
         }

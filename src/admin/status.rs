@@ -80,7 +80,8 @@ pub(super) struct Issuer {
 #[derive(Debug, Serialize)]
 pub(super) struct Keys {
     /// `fresh`, `stale` or `none`.
-    pub(super) keys: &'static str,
+    #[serde(rename = "keys")]
+    pub(super) state: &'static str,
     pub(super) source: Option<&'static str>,
     pub(super) age_seconds: Option<u64>,
     /// For how long they would serve if no fetch succeeded from now on.
@@ -293,7 +294,7 @@ fn issuers(stores: &[Arc<KeyStore>]) -> Vec<Issuer> {
 impl From<KeyStatus> for Keys {
     fn from(status: KeyStatus) -> Self {
         Self {
-            keys: status.freshness.name(),
+            state: status.freshness.name(),
             source: status.source.map(Provenance::name),
             age_seconds: status.age.map(|age| age.as_secs()),
             autonomy_seconds: status.autonomy.map(|left| left.as_secs()),
@@ -373,7 +374,7 @@ fn traffic(totals: &Totals, past: &Past) -> Traffic {
 }
 
 fn sum<'s>(slots: impl Iterator<Item = &'s Slot>) -> Totals {
-    slots.fold(Totals::default(), |sum, slot| slot.counted.and(&sum))
+    slots.fold(Totals::default(), |sum, slot| sum.and(&slot.counted))
 }
 
 impl Counts {
@@ -438,10 +439,12 @@ fn explain(refusal: &Refusal) -> Option<String> {
             Reason::CredentialMissing | Reason::CrossSite | Reason::AccessClosed
         );
     let request = format!("{} {}", refusal.method, refusal.path);
-    of_a_token.then(|| match refusal.verbatim {
-        true => format!("airside explain - --request {}", quoted(&request)),
-        false => "airside explain -".to_owned(),
-    })
+    let asked = if refusal.verbatim {
+        format!("airside explain - --request {}", quoted(&request))
+    } else {
+        "airside explain -".to_owned()
+    };
+    of_a_token.then_some(asked)
 }
 
 impl Series {

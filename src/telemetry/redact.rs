@@ -106,15 +106,15 @@ fn letters(bytes: &[u8], from: usize, end: usize) -> Vec<(u8, usize)> {
 fn letter(bytes: &[u8], at: usize) -> Option<(u8, usize)> {
     let byte = *bytes.get(at)?;
     let (byte, width) = match byte {
-        b'%' => (hex(bytes.get(at + 1)?)? << 4 | hex(bytes.get(at + 2)?)?, 3),
+        b'%' => (hex(*bytes.get(at + 1)?)? << 4 | hex(*bytes.get(at + 2)?)?, 3),
         byte => (byte, 1),
     };
     let may = byte.is_ascii_alphanumeric() || b"-_.=".contains(&byte);
     may.then_some((byte, width))
 }
 
-fn hex(digit: &u8) -> Option<u8> {
-    u8::try_from(char::from(*digit).to_digit(16)?).ok()
+fn hex(digit: u8) -> Option<u8> {
+    u8::try_from(char::from(digit).to_digit(16)?).ok()
 }
 
 impl Run {

@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn a_flood_of_one_reason_does_not_push_out_the_others() {
         let refusals = Refusals::default();
-        for _ in 0..MOST_OF_A_REASON + 1 {
+        for _ in 0..=MOST_OF_A_REASON {
             refusals.keep(refusal(Reason::RoleMissing));
         }
         for _ in 0..10 * MOST {
@@ -274,7 +274,7 @@ mod tests {
         let let_in = |from: u64, to: u64| {
             (from..to).filter(|now| gate.lets_in(Duration::from_millis(*now))).count()
         };
-        let first: Vec<bool> = (0..BURST + 1).map(|_| gate.lets_in(Duration::ZERO)).collect();
+        let first: Vec<bool> = (0..=BURST).map(|_| gate.lets_in(Duration::ZERO)).collect();
         assert!(first.iter().take(20).all(|let_in| *let_in));
         assert!(!first[20]);
         assert!((99..=101).contains(&let_in(0, 10_000)));

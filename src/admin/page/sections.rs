@@ -10,7 +10,7 @@ pub(super) use issuers::Issuers;
 pub(super) use refusals::{Latest, Reasons};
 pub(super) use traffic::{Tiles, Traffic};
 
-use crate::admin::html::{Lapse, Text};
+use crate::admin::html::{Count, Lapse, Text, counted};
 use crate::admin::status::{LastReload, Status};
 
 /// Whether requests should be sent here, and what wants somebody's hand.
@@ -47,7 +47,7 @@ fn troubles(status: &Status) -> Vec<(&'static str, String)> {
     for issuer in &status.issuers {
         let name = &issuer.name;
         let left = Lapse(issuer.keys.autonomy_seconds.unwrap_or_default());
-        match issuer.keys.keys {
+        match issuer.keys.state {
             "none" => troubles.push((
                 "issuers",
                 format!("{name} has no keys: its tokens are answered 503 keys_unavailable"),
@@ -64,9 +64,8 @@ fn troubles(status: &Status) -> Vec<(&'static str, String)> {
     if let Some(LastReload { outcome: "rejected", problems, .. }) =
         &status.configuration.last_reload
     {
-        let count = problems.len();
-        let noun = if count == 1 { "problem" } else { "problems" };
-        let text = format!("the configuration was changed and has {count} {noun}: not in force");
+        let count = counted(problems.len() as u64, "problem", "problems");
+        let text = format!("the configuration was changed and has {count}: not in force");
         troubles.push(("configuration", text));
     }
     troubles
@@ -89,8 +88,8 @@ impl Display for Airflow<'_> {
             write!(f, r#"<tr><th scope="row">{}</th>"#, Text(&upstream.address))?;
             write!(f, r#"<td data-label="State"><span class="badge {class}">{word}</span></td>"#)?;
             let (ok, failed) = (upstream.connections_ok, upstream.connections_failed);
-            write!(f, r#"<td class="number" data-label="Connections made">{ok}</td>"#)?;
-            write!(f, r#"<td class="number" data-label="Failed">{failed}</td></tr>"#)?;
+            write!(f, r#"<td class="number" data-label="Connections made">{}</td>"#, Count(ok))?;
+            write!(f, r#"<td class="number" data-label="Failed">{}</td></tr>"#, Count(failed))?;
         }
         f.write_str("</tbody></table></div></section>")
     }
@@ -109,7 +108,8 @@ impl Display for Configuration<'_> {
         let (applied, rejected) = (configuration.applied, configuration.rejected);
         write!(f, "<dt>Changes</dt><dd>{applied} taken up, {rejected} refused</dd>")?;
         if let Some(entries) = configuration.revocation_entries {
-            write!(f, "<dt>Revocation list</dt><dd>{entries} entries</dd>")?;
+            let entries = counted(entries, "entry", "entries");
+            write!(f, "<dt>Revocation list</dt><dd>{entries}</dd>")?;
         }
         if let Some(last) = &configuration.last_reload {
             let age = Lapse(last.time.age(status.time));

@@ -33,7 +33,7 @@ impl Display for Issuers<'_> {
 
 fn row(f: &mut Formatter<'_>, issuer: &Issuer) -> fmt::Result {
     let keys = &issuer.keys;
-    let class = match keys.keys {
+    let class = match keys.state {
         "fresh" => "good",
         "stale" => "warn",
         _ => "bad",
@@ -41,7 +41,7 @@ fn row(f: &mut Formatter<'_>, issuer: &Issuer) -> fmt::Result {
     let next = issuer.key_sets.iter().filter_map(|set| set.next_fetch_seconds).min();
     let fetched = issuer.key_sets.iter().any(|set| set.keys.autonomy_seconds.is_some());
     write!(f, r#"<tr class="issuer"><th scope="row">{}</th>"#, Text(&issuer.name))?;
-    write!(f, r#"<td data-label="Keys"><span class="badge {class}">{}</span> "#, keys.keys)?;
+    write!(f, r#"<td data-label="Keys"><span class="badge {class}">{}</span> "#, keys.state)?;
     f.write_str(match keys.source {
         Some("given") => "given",
         Some("network") => "fetched",
@@ -89,7 +89,7 @@ fn gauge(f: &mut Formatter<'_>, keys: &Keys) -> fmt::Result {
 fn details(f: &mut Formatter<'_>, set: &KeySet, now: Moment) -> fmt::Result {
     f.write_str(r#"<tr class="details"><td colspan="6">"#)?;
     if let Some(from) = &set.from {
-        write!(f, r#"<p>from <code>{}</code></p>"#, Text(from))?;
+        write!(f, "<p>from <code>{}</code></p>", Text(from))?;
     }
     if let Some(failure) = &set.last_failure {
         let age = Lapse(failure.time.age(now));

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt::{self, Display, Formatter};
 
-use crate::admin::html::Text;
+use crate::admin::html::{Count, Text};
 use crate::admin::plot::{Layer, Legend, Plot};
 use crate::admin::status::{ByReason, Latest as Refusal, Series, Status};
 
@@ -87,7 +87,7 @@ fn table(f: &mut Formatter<'_>, reasons: &[ByReason]) -> fmt::Result {
             ("1 h", row.last_hour),
             ("Since the start", row.since_start),
         ] {
-            write!(f, r#"<td class="number" data-label="{label}">{count}</td>"#)?;
+            write!(f, r#"<td class="number" data-label="{label}">{}</td>"#, Count(count))?;
         }
         write!(f, r#"<td class="meaning">{} "#, Text(row.meaning))?;
         write!(f, "<code>{}</code></td></tr>", Text(&row.section))?;

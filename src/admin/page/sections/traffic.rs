@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::admin::html::{Lapse, Rate, Short};
+use crate::admin::html::{Count, Lapse, Rate, Short, counted};
 use crate::admin::plot::{Layer, Legend, Plot};
 use crate::admin::status::{Series, Status};
 
@@ -16,12 +16,22 @@ impl Display for Tiles<'_> {
         let counts = &recent.counts;
         f.write_str(r#"<section class="tiles" aria-label="The last five minutes">"#)?;
         let per_second = Rate(ratio(counts.requests, recent.seconds));
-        tile(f, "Requests a second", &per_second, &format!("{} in five minutes", counts.requests))?;
+        tile(
+            f,
+            "Requests a second",
+            &per_second,
+            &format!("{} in five minutes", Count(counts.requests)),
+        )?;
         let refused = 100.0 * ratio(counts.refused, as_number(counts.requests));
-        tile(f, "Refused", &format!("{refused:.1} %"), &format!("{} by airside", counts.refused))?;
+        tile(
+            f,
+            "Refused",
+            &format!("{refused:.1} %"),
+            &format!("{} by airside", Count(counts.refused)),
+        )?;
         let failed = counts.forwarded_5xx;
         let share = 100.0 * ratio(failed, as_number(counts.requests));
-        tile(f, "Airflow’s 5xx", &format!("{share:.1} %"), &format!("{failed} answers"))?;
+        tile(f, "Airflow’s 5xx", &format!("{share:.1} %"), &counted(failed, "answer", "answers"))?;
         let at_most = |bound: Option<f64>| match bound {
             Some(bound) => format!("≤ {}", Short(bound)),
             None if counts.requests > 0 => "> 100 s".to_owned(),
@@ -30,7 +40,7 @@ impl Display for Tiles<'_> {
         let half =
             format!("half {}, 99 % {}", at_most(recent.p50_seconds), at_most(recent.p99_seconds));
         tile(f, "95 % take", &at_most(recent.p95_seconds), &half)?;
-        let in_flight = format!("{} connections", traffic.connections);
+        let in_flight = counted(traffic.connections, "connection", "connections");
         tile(f, "In flight", &traffic.in_flight, &in_flight)?;
         let least = self.0.issuers.iter().filter_map(|issuer| issuer.keys.autonomy_seconds).min();
         let keys = least.map_or("for good".to_owned(), |least| Lapse(least).to_string());
@@ -112,21 +122,23 @@ impl Traffic<'_> {
     fn since_start(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let counts = &self.0.traffic.since_start;
         f.write_str(r#"<p class="note">Since the start: "#)?;
-        write!(f, "{} requests, of which {} refused", counts.requests, counts.refused)?;
+        let requests = counted(counts.requests, "request", "requests");
+        write!(f, "{requests}, of which {} refused", Count(counts.refused))?;
         for (count, what) in [
             (counts.forwarded_5xx, "answered 5xx by Airflow"),
             (counts.abandoned, "left by their clients"),
             (counts.answered, "given a token"),
         ] {
             if count > 0 {
-                write!(f, ", {count} {what}")?;
+                write!(f, ", {} {what}", Count(count))?;
             }
         }
         if counts.unparsed > 0 {
-            write!(f, "; {} heads that were no request", counts.unparsed)?;
+            write!(f, "; {} that were no request", counted(counts.unparsed, "head", "heads"))?;
         }
         if counts.shed_connections > 0 {
-            write!(f, "; {} connections too many", counts.shed_connections)?;
+            let shed = counted(counts.shed_connections, "connection", "connections");
+            write!(f, "; {shed} too many")?;
         }
         f.write_str(".</p></section>")
     }
