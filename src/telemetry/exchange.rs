@@ -30,6 +30,8 @@ pub struct Exchange {
     pub(super) client: IpAddr,
     pub(super) class: Class,
     pub(super) caller: Option<Caller>,
+    /// The issuer entry that a refused token names.
+    pub(super) named: Option<Arc<str>>,
     pub(super) reason: Option<Reason>,
     pub(super) found: Option<String>,
     pub(super) status: Option<StatusCode>,
@@ -122,6 +124,7 @@ impl Exchange {
             client,
             class: Class::None,
             caller: None,
+            named: None,
             reason: None,
             found: None,
             status: None,
@@ -182,6 +185,7 @@ impl Exchange {
     pub fn refused(&mut self, rejection: &Rejection) {
         self.reason = Some(rejection.reason());
         self.found = rejection.found().map(str::to_owned);
+        self.named = rejection.issuer().cloned();
         // Whether Airflow is down, or keys are, says nothing of the client.
         if rejection.reason().status().is_client_error() {
             self.turn.refused();

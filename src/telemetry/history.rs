@@ -165,11 +165,10 @@ mod tests {
         assert_eq!(past.day.first().map(|slot| slot.span), Some(3 * FINE));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn an_hour_and_a_day_are_kept_and_no_more() {
+    #[test]
+    fn an_hour_and_a_day_are_kept_and_no_more() {
         let history = History::begin(&metrics());
         for number in 1..=10_000 {
-            tokio::time::advance(FINE).await;
             history.look(&totals(number), number % LOOKS as u64 == 0);
         }
         let past = history.past(&totals(10_000));

@@ -37,7 +37,7 @@ pub struct Refusal {
     pub verbatim: bool,
     /// Who called, as far as trusted peers say.
     pub client: IpAddr,
-    /// The issuer entry that vouches for the caller, once that is verified.
+    /// The issuer entry that vouches for the caller, or that the refused token names.
     pub issuer: Option<String>,
     /// The request's id; empty where the head was no request.
     pub request_id: String,
@@ -180,6 +180,7 @@ impl Refusal {
         let method = redact::method(&exchange.method);
         let found = exchange.found.as_deref().map(redact::tokens);
         let status = exchange.status.unwrap_or(reason.status());
+        let issuer = exchange.caller.as_ref().map(Caller::issuer).or(exchange.named.as_deref());
         Self {
             number: 0,
             time: clock::wall(),
@@ -190,7 +191,7 @@ impl Refusal {
             verbatim: shown == path && method == exchange.method.as_str(),
             path: shown,
             client: exchange.client,
-            issuer: exchange.caller.as_ref().map(Caller::issuer).map(str::to_owned),
+            issuer: issuer.map(str::to_owned),
             request_id: exchange.request_id.to_str().unwrap_or_default().to_owned(),
             found: found.map(|found| cut(&found, MOST_OF_FOUND)),
         }

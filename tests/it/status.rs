@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use crate::support::airflow;
 use crate::support::entra::{v2_app, v2_user};
 use crate::support::expect::Verdicts;
 use crate::support::http::{Connection, Request, Response};
@@ -119,6 +120,22 @@ fn a_refusal_is_shown_with_what_to_do_about_it() {
         assert!(text.contains(word), "{word}");
     }
     assert!(!text.contains("in-the-query"));
+}
+
+#[test]
+fn a_refusal_names_the_issuer_that_its_token_names() {
+    let scene = Scene::start();
+    for (token, reason, issuer) in [
+        (v2_app().with("exp", 1).token(), "token_expired", json!("entra")),
+        (v2_app().roles(&[]).token(), "role_missing", json!("entra")),
+        (SigningKey::stranger().token(v2_app().value()), "signature_invalid", json!("entra")),
+        (airflow::sign(&airflow::claims().with("aud", "x")), "audience_mismatch", json!("airflow")),
+        (v2_app().with("iss", "https://other.example").token(), "issuer_unknown", json!(null)),
+    ] {
+        assert!(scene.present(&token).status >= 401);
+        let shown = latest(&scene);
+        assert_eq!((&shown["reason"], &shown["issuer"]), (&json!(reason), &issuer), "{shown}");
+    }
 }
 
 #[test]
