@@ -106,7 +106,7 @@ class Dev:
             ("/api/v2/version", None, 200),
             ("/api/v2/dags", None, 401),
             ("/api/v2/dags", self.token("--user", "mallory"), 403),
-            ("/api/v2/dags", f"{admin}x", 401),
+            ("/api/v2/dags", bent(admin), 401),
             ("/api/v2/dags", self.token("--set", f"aud={json.dumps(ATTACK)}"), 401),
             (f"/api/v2/dags/{admin}/dagRuns", None, 401),
             ("/api/v2/dags/" + "a_long_name_of_a_dag_without_any_space_in_it_" * 9, None, 401),
@@ -114,6 +114,11 @@ class Dev:
             found = self.ask(path, token)
             if found != status:
                 sys.exit(f"{path} answered {found} instead of {status}")
+
+
+def bent(token: str) -> str:
+    """The same with another signature."""
+    return token[:-9] + ("A" if token[-9] != "A" else "B") + token[-8:]
 
 
 if __name__ == "__main__":
