@@ -180,6 +180,9 @@ pub(super) struct ByReason {
 
 #[derive(Debug, Serialize)]
 pub(super) struct Latest {
+    /// Which one it is, for the page: ids of requests are chosen by trusted peers.
+    #[serde(skip)]
+    pub(super) number: u64,
     pub(super) time: Moment,
     pub(super) reason: &'static str,
     pub(super) status: u16,
@@ -416,6 +419,7 @@ fn by_reason(totals: &Totals, past: &Past) -> Vec<ByReason> {
 
 fn latest(refusal: &Refusal) -> Latest {
     Latest {
+        number: refusal.number,
         time: Moment::of(refusal.time),
         reason: refusal.reason.name(),
         status: refusal.status,

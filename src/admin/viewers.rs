@@ -31,10 +31,13 @@ impl Viewers {
     ///
     /// The browser of somebody on this machine has pages of strangers open, whose names may be made
     /// to resolve to loopback (DNS rebinding): such a page reads what a name of its own answers. A
-    /// name that means this machine is nobody else's.
+    /// name that means this machine is nobody else's. And the peer may be a proxy here, of a mesh's
+    /// sidecar for example, that passes on what others ask.
     pub fn admit<B>(self, peer: IpAddr, request: &Request<B>) -> Result<(), Barred> {
         match self {
-            Self::Local if !peer.to_canonical().is_loopback() => Err(Barred::Remote),
+            Self::Local if !peer.to_canonical().is_loopback() || was_passed_on(request) => {
+                Err(Barred::Remote)
+            }
             Self::Local if !asks_for_this_machine(request) => Err(Barred::Rebound),
             Self::Open | Self::Local => Ok(()),
         }
@@ -48,6 +51,14 @@ fn asks_for_this_machine<B>(request: &Request<B>) -> bool {
     host.is_some_and(is_loopback_authority)
         && hosts.next().is_none()
         && target.is_none_or(is_loopback_authority)
+}
+
+/// What proxies add to say so; `kubectl port-forward` adds nothing.
+fn was_passed_on<B>(request: &Request<B>) -> bool {
+    let says_so = |name: &str| {
+        matches!(name, "forwarded" | "via" | "x-real-ip") || name.starts_with("x-forwarded-")
+    };
+    request.headers().keys().any(|name| says_so(name.as_str()))
 }
 
 impl Barred {
@@ -69,6 +80,8 @@ impl Barred {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+
     use super::*;
 
     fn asking(hosts: &[&str], target: &str) -> Request<()> {
@@ -96,6 +109,21 @@ mod tests {
             let peer: IpAddr = peer.parse().unwrap();
             assert_eq!(Viewers::Local.admit(peer, &request), expected, "{peer}");
             assert_eq!(Viewers::Open.admit(peer, &request), Ok(()), "{peer}");
+        }
+    }
+
+    #[test]
+    fn what_a_proxy_passes_on_comes_from_elsewhere() {
+        for header in
+            ["X-Forwarded-For", "x-forwarded-client-cert", "Forwarded", "Via", "X-Real-IP"]
+        {
+            let mut request = asking(&["localhost"], "/");
+            request
+                .headers_mut()
+                .insert(header.parse::<HeaderName>().unwrap(), "x".parse().unwrap());
+            let peer = IpAddr::from([127, 0, 0, 6]);
+            assert_eq!(Viewers::Local.admit(peer, &request), Err(Barred::Remote), "{header}");
+            assert_eq!(Viewers::Open.admit(peer, &request), Ok(()), "{header}");
         }
     }
 

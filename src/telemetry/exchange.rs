@@ -92,8 +92,8 @@ impl Recorder {
             self.metrics.connection_ended(ending);
         } else if error.is_parse() {
             self.metrics.unparsed();
-            let (status, why) =
-                (if error.is_parse_too_large() { 431 } else { 400 }, error.to_string());
+            let status = if error.is_parse_too_large() { 431 } else { 400 };
+            let why = error.to_string();
             self.refusals.note_unparsed(status, client, &why);
             if let Some(log) = &self.log {
                 log.write_unparsed(status, client, &why);

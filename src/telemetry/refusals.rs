@@ -20,7 +20,8 @@ use crate::route::Class;
 /// One request that was refused, or whose answer broke off.
 #[derive(Debug)]
 pub struct Refusal {
-    number: u64,
+    /// Counted from 1; 0 before it is kept.
+    pub number: u64,
     /// When it ended.
     pub time: SystemTime,
     /// Why.

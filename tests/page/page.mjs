@@ -142,7 +142,7 @@ async function follow() {
   await opened.locator("summary").click();
   const answer = await fetch(`${proxy}/api/v2/dags/just_now`);
   const id = answer.headers.get("x-request-id");
-  await page.locator(`details[data-key="${id}"]`).waitFor();
+  await page.locator("#latest details[data-key]", { hasText: id }).first().waitFor({ state: "attached" });
   const before = page.locator(`details[data-key="${key}"]`);
   check("follow: what was opened is closed", await before.evaluate((one) => one.open));
   check("follow: nothing is focused", await before.evaluate((one) => one.contains(document.activeElement)));

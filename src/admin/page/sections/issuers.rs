@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::admin::html::{Lapse, Text};
+use crate::admin::html::{Count, Lapse, Text};
 use crate::admin::status::{Issuer, KeySet, Keys, Moment, Status};
 
 /// The issuers, each with its key sets.
@@ -59,11 +59,13 @@ fn row(f: &mut Formatter<'_>, issuer: &Issuer) -> fmt::Result {
         (None, true) => f.write_str("running")?,
         (None, false) => f.write_str("–")?,
     }
-    write!(
-        f,
-        r#"</td><td data-label="Fetches">{} good, {} failed</td></tr>"#,
-        keys.fetches_ok, keys.fetches_failed
-    )
+    f.write_str(r#"</td><td data-label="Fetches">"#)?;
+    if fetched {
+        write!(f, "{} good, {} failed", Count(keys.fetches_ok), Count(keys.fetches_failed))?;
+    } else {
+        f.write_str("–")?;
+    }
+    f.write_str("</td></tr>")
 }
 
 fn span(f: &mut Formatter<'_>, seconds: Option<u64>, otherwise: &str) -> fmt::Result {

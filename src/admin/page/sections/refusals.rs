@@ -140,7 +140,7 @@ impl Latest<'_> {
             500.. => "bad",
             _ => "warn",
         };
-        write!(f, r#"<li><details data-key="{}"><summary>"#, Text(&refusal.request_id))?;
+        write!(f, r#"<li><details data-key="{}"><summary>"#, refusal.number)?;
         let time = refusal.time.to_string();
         let clock = time.get(11..19).unwrap_or(&time);
         write!(f, r#"<time datetime="{time}">{clock}</time> "#)?;

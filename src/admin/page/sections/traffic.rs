@@ -39,6 +39,8 @@ impl Display for Tiles<'_> {
         };
         let half =
             format!("half {}, 99 % {}", at_most(recent.p50_seconds), at_most(recent.p99_seconds));
+        // A number stays on the line of what it is the number of.
+        let half = half.replace(' ', "\u{a0}").replace(",\u{a0}", ", ");
         tile(f, "95 % take", &at_most(recent.p95_seconds), &half)?;
         let in_flight = counted(traffic.connections, "connection", "connections");
         tile(f, "In flight", &traffic.in_flight, &in_flight)?;
