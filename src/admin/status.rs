@@ -183,6 +183,8 @@ pub(super) struct Latest {
     /// Which one it is, for the page: ids of requests are chosen by trusted peers.
     #[serde(skip)]
     pub(super) number: u64,
+    #[serde(skip)]
+    pub(super) why: Reason,
     pub(super) time: Moment,
     pub(super) reason: &'static str,
     pub(super) status: u16,
@@ -409,7 +411,7 @@ fn by_reason(totals: &Totals, past: &Past) -> Vec<ByReason> {
         last_hour: hour.refused.of(reason),
         last_five_minutes: recent.refused.of(reason),
         meaning: reason.sentence(),
-        section: format!("docs/troubleshooting.md#{}", reason.name()),
+        section: section(reason),
     };
     let mut rows: Vec<_> =
         Reason::ALL.into_iter().map(row).filter(|row| row.since_start > 0).collect();
@@ -417,9 +419,15 @@ fn by_reason(totals: &Totals, past: &Past) -> Vec<ByReason> {
     rows
 }
 
+/// Where causes and cures of it are written down.
+pub(super) fn section(reason: Reason) -> String {
+    format!("docs/troubleshooting.md#{}", reason.name())
+}
+
 fn latest(refusal: &Refusal) -> Latest {
     Latest {
         number: refusal.number,
+        why: refusal.reason,
         time: Moment::of(refusal.time),
         reason: refusal.reason.name(),
         status: refusal.status,

@@ -27,7 +27,7 @@ impl Display for Banner<'_> {
         };
         write!(f, r#"<section class="banner {class}" aria-label="Readiness"><h1>{word}</h1>"#)?;
         match &status.not_ready_because {
-            Some(why) => write!(f, "<p>{} and {}.</p>", status.stage, Text(why))?,
+            Some(why) => write!(f, "<p>Because {}, /readyz answers 503.</p>", Text(why))?,
             None => f.write_str("<p>Requests are served; /readyz answers 200.</p>")?,
         }
         if !troubles.is_empty() {

@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 
 use crate::admin::html::{Count, Text};
 use crate::admin::plot::{Layer, Legend, Plot};
-use crate::admin::status::{ByReason, Latest as Refusal, Series, Status};
+use crate::admin::status::{ByReason, Latest as Refusal, Series, Status, section};
 
 /// Refusals by reason.
 pub(in crate::admin::page) struct Reasons<'a>(pub(in crate::admin::page) &'a Status);
@@ -114,10 +114,10 @@ impl Display for Latest<'_> {
                 let first = seen.insert(one.reason);
                 *place < SHOWN || first
             });
-        self.list(f, &shown)?;
+        list(f, &shown)?;
         if !more.is_empty() {
             write!(f, r#"<details data-key="more"><summary>{} more</summary>"#, more.len())?;
-            self.list(f, &more)?;
+            list(f, &more)?;
             f.write_str("</details>")?;
         }
         f.write_str(
@@ -126,53 +126,52 @@ impl Display for Latest<'_> {
     }
 }
 
-impl Latest<'_> {
-    fn list(&self, f: &mut Formatter<'_>, refusals: &[(usize, &Refusal)]) -> fmt::Result {
-        f.write_str(r#"<ol class="refusals">"#)?;
-        for (_, refusal) in refusals {
-            self.item(f, refusal)?;
-        }
-        f.write_str("</ol>")
+fn list(f: &mut Formatter<'_>, refusals: &[(usize, &Refusal)]) -> fmt::Result {
+    f.write_str(r#"<ol class="refusals">"#)?;
+    for (_, refusal) in refusals {
+        item(f, refusal)?;
     }
+    f.write_str("</ol>")
+}
 
-    fn item(&self, f: &mut Formatter<'_>, refusal: &Refusal) -> fmt::Result {
-        let class = match refusal.status {
-            500.. => "bad",
-            _ => "warn",
-        };
-        write!(f, r#"<li><details data-key="{}"><summary>"#, refusal.number)?;
-        let time = refusal.time.to_string();
-        let clock = time.get(11..19).unwrap_or(&time);
-        write!(f, r#"<time datetime="{time}">{clock}</time> "#)?;
-        write!(f, r#"<span class="badge {class}">{}</span> "#, refusal.status)?;
-        write!(f, "<strong>{}</strong> ", refusal.reason)?;
-        write!(f, r#"<code class="request">{} {}</code> "#, refusal.method, Text(&refusal.path))?;
-        write!(f, r#"<span class="client">{}</span>"#, Text(&refusal.client))?;
-        if let Some(found) = &refusal.found {
-            write!(f, r#" <span class="found">{}</span>"#, Text(found))?;
-        }
-        f.write_str("</summary>")?;
-        self.advice(f, refusal)?;
-        f.write_str("</details></li>")
+fn item(f: &mut Formatter<'_>, refusal: &Refusal) -> fmt::Result {
+    let class = match refusal.status {
+        500.. => "bad",
+        _ => "warn",
+    };
+    write!(f, r#"<li><details data-key="{}"><summary>"#, refusal.number)?;
+    let time = refusal.time.to_string();
+    let clock = time.get(11..19).unwrap_or(&time);
+    write!(f, r#"<time datetime="{time}">{clock}</time> "#)?;
+    write!(f, r#"<span class="badge {class}">{}</span> "#, refusal.status)?;
+    write!(f, "<strong>{}</strong> ", refusal.reason)?;
+    write!(f, r#"<code class="request">{} {}</code> "#, refusal.method, Text(&refusal.path))?;
+    write!(f, r#"<span class="client">{}</span>"#, Text(&refusal.client))?;
+    if let Some(found) = &refusal.found {
+        write!(f, r#" <span class="found">{}</span>"#, Text(found))?;
     }
+    f.write_str("</summary>")?;
+    advice(f, refusal)?;
+    f.write_str("</details></li>")
+}
 
-    fn advice(&self, f: &mut Formatter<'_>, refusal: &Refusal) -> fmt::Result {
-        f.write_str("<dl>")?;
-        let row = self.0.refusals.by_reason.iter().find(|row| row.reason == refusal.reason);
-        if let Some(row) = row {
-            write!(f, "<dt>The caller is told</dt><dd>{}</dd>", Text(row.meaning))?;
-        }
-        if let Some(command) = &refusal.explain {
-            f.write_str("<dt>Ask</dt><dd><code class=\"command\">")?;
-            write!(f, "{}</code> and paste the caller’s token</dd>", Text(command))?;
-        }
-        if let Some(row) = row {
-            write!(f, "<dt>Read</dt><dd><code>{}</code></dd>", Text(&row.section))?;
-        }
-        if let Some(issuer) = &refusal.issuer {
-            write!(f, "<dt>Issuer</dt><dd>{}</dd>", Text(issuer))?;
-        }
+fn advice(f: &mut Formatter<'_>, refusal: &Refusal) -> fmt::Result {
+    f.write_str("<dl>")?;
+    // A head that was no request got a bare answer of the HTTP library.
+    let bare = refusal.request_id.is_empty();
+    let told = if bare { "What is wrong" } else { "The caller is told" };
+    write!(f, "<dt>{told}</dt><dd>{}</dd>", Text(refusal.why.sentence()))?;
+    if let Some(command) = &refusal.explain {
+        f.write_str("<dt>Ask</dt><dd><code class=\"command\">")?;
+        write!(f, "{}</code> and paste the caller’s token</dd>", Text(command))?;
+    }
+    write!(f, "<dt>Read</dt><dd><code>{}</code></dd>", Text(section(refusal.why)))?;
+    if let Some(issuer) = &refusal.issuer {
+        write!(f, "<dt>Issuer</dt><dd>{}</dd>", Text(issuer))?;
+    }
+    if !bare {
         write!(f, "<dt>Route class</dt><dd>{}</dd>", refusal.class)?;
-        write!(f, "<dt>Request id</dt><dd><code>{}</code></dd></dl>", Text(&refusal.request_id))
+        write!(f, "<dt>Request id</dt><dd><code>{}</code></dd>", Text(&refusal.request_id))?;
     }
+    f.write_str("</dl>")
 }

@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use crate::admin::html::{Count, Lapse, Rate, Short, counted};
 use crate::admin::plot::{Layer, Legend, Plot};
 use crate::admin::status::{Series, Status};
+use crate::rejection::Reason;
 
 /// The last five minutes in a few numbers.
 pub(in crate::admin::page) struct Tiles<'a>(pub(in crate::admin::page) &'a Status);
@@ -22,16 +23,15 @@ impl Display for Tiles<'_> {
             &per_second,
             &format!("{} in five minutes", Count(counts.requests)),
         )?;
-        let refused = 100.0 * ratio(counts.refused, as_number(counts.requests));
-        tile(
-            f,
-            "Refused",
-            &format!("{refused:.1} %"),
-            &format!("{} by airside", Count(counts.refused)),
-        )?;
-        let failed = counts.forwarded_5xx;
-        let share = 100.0 * ratio(failed, as_number(counts.requests));
-        tile(f, "Airflow’s 5xx", &format!("{share:.1} %"), &counted(failed, "answer", "answers"))?;
+        let reasons = &self.0.refusals.by_reason;
+        let own_failures = reasons.iter().filter(|row| row.status >= 500);
+        let own_failures: u64 = own_failures.map(|row| row.last_five_minutes).sum();
+        let refused = counts.refused.saturating_sub(own_failures);
+        let share = |count| format!("{:.1} %", 100.0 * ratio(count, as_number(counts.requests)));
+        tile(f, "Refused", &share(refused), &format!("{} by airside", Count(refused)))?;
+        let (theirs, ours) = (Count(counts.forwarded_5xx), Count(own_failures));
+        let failed = share(counts.forwarded_5xx + own_failures);
+        tile(f, "Failed", &failed, &format!("{theirs} by Airflow, {ours} by airside"))?;
         let at_most = |bound: Option<f64>| match bound {
             Some(bound) => format!("≤ {}", Short(bound)),
             None if counts.requests > 0 => "> 100 s".to_owned(),
@@ -101,7 +101,7 @@ impl Display for Traffic<'_> {
     }
 }
 
-fn layers(series: &Series) -> [Layer<'static>; 5] {
+fn layers(series: &Series) -> [Layer<'static>; 6] {
     let add = |columns: &[&Vec<u64>]| {
         (0..series.ended.len())
             .map(|slot| columns.iter().filter_map(|column| column.get(slot)).sum())
@@ -110,12 +110,20 @@ fn layers(series: &Series) -> [Layer<'static>; 5] {
     let layer = |label, class, counts| Layer { label, class, counts };
     let well = [&series.forwarded_1xx, &series.forwarded_2xx, &series.forwarded_3xx];
     let well: Vec<_> = well.into_iter().chain([&series.answered]).collect();
-    let refused: Vec<_> = series.refused.values().collect();
+    let is_failure = |name: &str| {
+        let mut failures = Reason::ALL.iter().filter(|reason| reason.status().is_server_error());
+        failures.any(|reason| reason.name() == name)
+    };
+    let own = |failures: bool| -> Vec<_> {
+        let of_kind = series.refused.iter().filter(|(name, _)| is_failure(name) == failures);
+        of_kind.map(|(_, counts)| counts).collect()
+    };
     [
         layer("served", "c-served", add(&well)),
-        layer("refused by airside", "c-refused", add(&refused)),
+        layer("refused by airside", "c-refused", add(&own(false))),
         layer("4xx from Airflow", "c-4xx", series.forwarded_4xx.clone()),
         layer("5xx from Airflow", "c-5xx", series.forwarded_5xx.clone()),
+        layer("5xx from airside", "c-failed", add(&own(true))),
         layer("client gone", "c-gone", series.abandoned.clone()),
     ]
 }
@@ -136,7 +144,7 @@ impl Traffic<'_> {
             }
         }
         if counts.unparsed > 0 {
-            write!(f, "; {} that were no request", counted(counts.unparsed, "head", "heads"))?;
+            write!(f, "; heads that were no request: {}", Count(counts.unparsed))?;
         }
         if counts.shed_connections > 0 {
             let shed = counted(counts.shed_connections, "connection", "connections");
