@@ -1,6 +1,6 @@
 # What a contributor calls; needs cargo, python3 and make, and `fuzz` a C++ compiler.
 
-.PHONY: test test-packages test-all test-airflow differential conformance editor simulation fuzz bench flood soak fmt lint clean-airflow
+.PHONY: test test-packages test-all test-airflow differential conformance editor page simulation fuzz bench flood soak fmt lint clean-airflow
 
 # Everything there is, with a table at the end of what ran and what did not.
 test:
@@ -39,6 +39,11 @@ conformance:
 # The schema of configurations as editors read it: the YAML language server, and a validator.
 editor:
 	python3 tests/editor/main.py
+
+# The status page in a real browser; leaves pictures in target/page/pictures.
+page:
+	cargo build --profile ci
+	python3 tests/page/main.py
 
 # Years of key stores' lives in minutes; `DAYS=` and the first `SEED=`.
 simulation:

@@ -23,14 +23,18 @@ use tracing::{debug, info, warn};
 
 use crate::admin::health::{Health, Stage};
 use crate::admin::{self, Admin};
+use crate::clock;
 use crate::config::used::Drain;
 use crate::config::{Config, KeySource, Problems};
 use crate::downstream::acceptor;
 use crate::downstream::core::{self, Blueprint};
 use crate::generation::Succession;
 use crate::shutdown::{self, Signals, Trigger};
+use crate::telemetry::history::History;
 use crate::telemetry::logging::Logging;
-use crate::telemetry::metrics::{InFlight, Metrics, Reloads};
+use crate::telemetry::metrics::{InFlight, Metrics};
+use crate::telemetry::refusals::Refusals;
+use crate::telemetry::reloads::Reloads;
 use assembly::Assembly;
 use fixed::Fixed;
 
@@ -38,6 +42,7 @@ use fixed::Fixed;
 #[derive(Debug)]
 pub struct App {
     proxy: SocketAddr,
+    admin_address: SocketAddr,
     stage: Stage,
     trigger: Trigger,
     admin: AbortHandle,
@@ -97,9 +102,11 @@ impl App {
         let assembly = Assembly::of(config, None, logging);
         let (succession, generations) = Succession::begin(Arc::clone(assembly.generation()));
         let (trigger, draining) = shutdown::drain();
+        let refusals = Arc::<Refusals>::default();
         let blueprint = Blueprint {
             generations: generations.clone(),
             in_flight: InFlight::default(),
+            refusals: Arc::clone(&refusals),
             drain: draining.clone(),
         };
         let (mut handles, mut cores) = (Vec::new(), Vec::new());
@@ -111,16 +118,24 @@ impl App {
         }
         let metrics = handles.iter().map(|handle| Arc::clone(handle.metrics())).collect();
         let (stage, reloads) = (Stage::default(), Arc::<Reloads>::default());
+        let metrics = Metrics::new(metrics, logging.writer().error_counter(), Arc::clone(&reloads));
+        let metrics = Arc::new(metrics);
+        let history = Arc::new(History::begin(&metrics));
         let shown = Arc::new(Admin {
             health: Health::new(stage.clone()),
-            metrics: Metrics::new(metrics, logging.writer().error_counter(), Arc::clone(&reloads)),
+            metrics: Arc::clone(&metrics),
+            history: Arc::clone(&history),
+            refusals,
             generations: generations.clone(),
+            started: clock::now(),
         });
         logging.listening("proxy", proxy.address);
         logging.listening("admin", admin.address);
         if let Some(execution) = &execution {
             logging.listening("execution", execution.address);
         }
+        tokio::spawn(history.follow(metrics));
+        let admin_address = admin.address;
         let admin = tokio::spawn(admin::serve(admin.listener, shown)).abort_handle();
         let workers = execution.map(|bound| bound.listener);
         let accepting = acceptor::start(proxy.listener, workers, handles, generations, draining);
@@ -129,6 +144,7 @@ impl App {
         let proxy = proxy.address;
         Ok(Self {
             proxy,
+            admin_address,
             stage,
             trigger,
             admin,
@@ -173,6 +189,12 @@ impl App {
     #[must_use]
     pub const fn proxy(&self) -> SocketAddr {
         self.proxy
+    }
+
+    /// Where the status page is.
+    #[must_use]
+    pub const fn admin(&self) -> SocketAddr {
+        self.admin_address
     }
 
     /// Ends in good order: not ready at once, serving on for `drain.delay` while load balancers

@@ -96,8 +96,10 @@ impl Callers {
     ) -> Result<Authenticated, Rejection> {
         let name = fingerprint(token);
         if let Some(caller) = self.known.get(&name).filter(|caller| caller.keys.holds()) {
-            caller.validity.check(now)?;
-            self.verifier.revocations().recheck(&caller.clearance, now)?;
+            let still = caller.validity.check(now);
+            let still =
+                still.and_then(|()| self.verifier.revocations().recheck(&caller.clearance, now));
+            still.map_err(|rejection| rejection.of_token_from(caller.principal.issuer()))?;
             return Ok(caller.authenticated());
         }
         // Boxed: what is done once for a token must not make the state of every request larger.
@@ -123,7 +125,12 @@ impl Callers {
     async fn verify(&self, token: &BearerToken, now: Timestamp) -> Result<Caller, Rejection> {
         let parts = Parts::split(token.expose())?;
         let verified = self.verifier.verify(token, &parts, now).await?;
-        let identified = self.directory.identify(&verified)?;
+        let identified = self.directory.identify(&verified).map_err(|rejection| {
+            match self.verifier.issuer(verified.issuer()) {
+                Some(issuer) => rejection.of_token_from(&issuer.name),
+                None => rejection,
+            }
+        })?;
         Ok(Caller {
             principal: identified.principal,
             without_role: identified.without_role.map(Arc::from),

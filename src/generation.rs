@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use crate::admin::viewers::Viewers;
 use crate::clock::Timestamp;
 use crate::downstream::connection::{Limits, Welcome};
 use crate::jwks::KeyStore;
@@ -36,6 +37,8 @@ pub struct Generation {
     pub log: Option<AccessLog>,
     /// The key sets of the gate's issuers.
     pub keys: Vec<Arc<KeyStore>>,
+    /// Who may see the status page.
+    pub viewers: Viewers,
     /// Whether readiness needs keys of every issuer.
     pub ready_needs_keys: bool,
     /// The key set that others verify us by (RFC 7517).

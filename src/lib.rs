@@ -20,7 +20,8 @@
 //! Around the path: [`config`] (what is written, and the valid settings made of it), [`app`] (from
 //! settings to bound sockets and back), [`generation`] (what of it can be replaced while requests
 //! run) and [`watch`] (when), [`check`] (a rehearsal of it), [`admin`], [`telemetry`], [`shutdown`],
-//! [`clock`], [`secret`], [`pem`], the commands in [`cli`], and, for development only, `dev`.
+//! [`clock`], [`loopback`], [`secret`], [`pem`], [`shell`], the commands in [`cli`], and, for
+//! development only, `dev`.
 
 pub mod admin;
 pub mod answer;
@@ -39,6 +40,7 @@ pub mod generation;
 pub mod handoff;
 pub mod identity;
 pub mod jwks;
+pub mod loopback;
 pub mod pem;
 pub mod policy;
 pub mod proxy;
@@ -47,6 +49,7 @@ pub mod revocation;
 pub mod route;
 pub mod sanitize;
 pub mod secret;
+pub mod shell;
 pub mod shutdown;
 pub mod telemetry;
 pub mod token;

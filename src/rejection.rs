@@ -5,6 +5,7 @@
 //! log also gets what was found.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -190,6 +191,8 @@ pub struct Rejection {
     allow: &'static str,
     /// When to come again, where that is known better than [`PATIENCE`] says.
     patience: Option<Duration>,
+    /// The issuer entry that the token names.
+    issuer: Option<Arc<str>>,
 }
 
 /// What a token endpoint calls a refusal (RFC 6749, section 5.2; RFC 8693, section 2.2.2).
@@ -234,6 +237,18 @@ impl Rejection {
         self.found.as_deref()
     }
 
+    /// The issuer entry whose token was refused: by what the token says itself, true or not.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&Arc<str>> {
+        self.issuer.as_ref()
+    }
+
+    /// The same refusal, of a token that names this issuer entry.
+    #[must_use]
+    pub fn of_token_from(self, issuer: &Arc<str>) -> Self {
+        Self { issuer: Some(Arc::clone(issuer)), ..self }
+    }
+
     /// Adds what was found, for the log.
     #[must_use]
     pub fn found_that(reason: Reason, found: impl Into<Cow<'static, str>>) -> Self {
@@ -243,7 +258,7 @@ impl Rejection {
     /// A path that is there for other methods: `allow` lists them.
     #[must_use]
     pub const fn method_refused(allow: &'static str) -> Self {
-        Self { reason: Reason::MethodRefused, found: None, allow, patience: None }
+        Self { reason: Reason::MethodRefused, found: None, allow, patience: None, issuer: None }
     }
 
     /// Too many credentials that fail, `found` the last: others are told what is wrong with theirs
@@ -347,7 +362,7 @@ impl Rejection {
 
 impl From<Reason> for Rejection {
     fn from(reason: Reason) -> Self {
-        Self { reason, found: None, allow: METHODS, patience: None }
+        Self { reason, found: None, allow: METHODS, patience: None, issuer: None }
     }
 }
 

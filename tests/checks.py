@@ -42,7 +42,7 @@ def main() -> None:
             needs="clippy"),
     ]
     lines += airflow_and_all_others()
-    lines += [*differential(), *conformance(), *editor(), soak(), fuzz()]
+    lines += [*differential(), *conformance(), *editor(), *page(), soak(), fuzz()]
     show(lines)
     outcomes = {line.outcome for line in lines}
     everything = os.environ.get("AIRSIDE_REQUIRE_ALL") == "1"
@@ -78,8 +78,9 @@ class Further:
 
 
 KERBEROS = ["krb5kdc", "kdb5_util", "kadmin.local", "kinit", "krb5-config"]
+BROWSER = ["/usr/bin/chromium"]
 FURTHER = [
-    Further("browser-tests", ["/usr/bin/chromium"], "browser"),
+    Further("browser-tests", BROWSER, "browser"),
     Further("kerberos-tests", KERBEROS, "2.10.5-kerberos"),
 ]
 
@@ -185,6 +186,18 @@ def editor() -> list[Line]:
     if lines[0].outcome == "ok":
         return [*lines, run("editor", [sys.executable, "tests/editor/main.py"])]
     return [*lines, Line("editor", "NOT RUN", "the libraries could not be installed")]
+
+
+def page() -> list[Line]:
+    """The status page, looked at in a browser; the program is the one that the tests built."""
+    [browser] = BROWSER
+    if not shutil.which(browser):
+        why = f"{browser} is missing: make test-packages installs it"
+        return [Line("status page in a browser", "NOT RUN", why)]
+    lines = [run("set up page", [sys.executable, "tests/page/setup.py"])]
+    if lines[0].outcome == "ok":
+        return [*lines, run("status page in a browser", [sys.executable, "tests/page/main.py"])]
+    return [*lines, Line("status page in a browser", "NOT RUN", "Playwright could not be installed")]
 
 
 def soak() -> Line:

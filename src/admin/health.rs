@@ -53,36 +53,60 @@ impl Health {
         Self { stage, attempted: AtomicBool::new(false) }
     }
 
-    /// Whether we are ready with these key stores, and why or why not: per issuer whether its keys
-    /// are `fresh`, `stale` or `none`, their source, age, and the time that they serve on without a
-    /// fetch, in seconds. An issuer with several key sets shows the worst. With `needs_keys` each
-    /// must have keys.
+    /// Whether we are ready with these key stores. With `needs_keys` each must have keys.
+    #[must_use]
+    pub fn readiness(&self, keys: &[Arc<KeyStore>], needs_keys: bool) -> Readiness {
+        let issuers = by_issuer(keys);
+        let attempted = issuers.iter().all(|(_, status)| status.attempted);
+        let attempted = self.attempted.fetch_or(attempted, Relaxed) || attempted;
+        let without = issuers.iter().find(|(_, status)| status.freshness == Freshness::None);
+        let stage = self.stage.name();
+        let obstacle = match (stage, without) {
+            ("starting", _) => Some("its sockets are not bound yet".to_owned()),
+            ("draining", _) => Some("it is about to end".to_owned()),
+            _ if !attempted => Some("the first attempt to get keys has not ended".to_owned()),
+            (_, Some((issuer, _))) if needs_keys => Some(format!("{issuer} has no keys")),
+            _ => None,
+        };
+        Readiness { stage, obstacle }
+    }
+
+    /// The same as `/readyz` says it: per issuer whether its keys are `fresh`, `stale` or `none`,
+    /// their source, age, and the time that they serve on without a fetch, in seconds. An issuer
+    /// with several key sets shows the worst.
     #[must_use]
     pub fn report(&self, keys: &[Arc<KeyStore>], needs_keys: bool) -> (bool, Value) {
-        let mut issuers = Map::new();
-        let (mut attempted, mut usable) = (true, true);
-        for (issuer, status) in by_issuer(keys) {
-            attempted &= status.attempted;
-            usable &= status.freshness != Freshness::None;
-            let entry = json!({
-                "keys": name(status.freshness),
-                "source": status.source.map(Provenance::name),
-                "age_seconds": status.age.map(|age| age.as_secs()),
-                "autonomy_seconds": status.autonomy.map(|left| left.as_secs()),
-            });
-            issuers.insert(issuer.to_string(), entry);
-        }
-        let attempted = self.attempted.fetch_or(attempted, Relaxed) || attempted;
-        let stage = self.stage.name();
-        let ready = stage == "serving" && attempted && (usable || !needs_keys);
-        (ready, json!({ "ready": ready, "stage": stage, "issuers": issuers }))
+        let issuers: Map<_, _> = by_issuer(keys)
+            .into_iter()
+            .map(|(issuer, status)| {
+                let entry = json!({
+                    "keys": status.freshness.name(),
+                    "source": status.source.map(Provenance::name),
+                    "age_seconds": status.age.map(|age| age.as_secs()),
+                    "autonomy_seconds": status.autonomy.map(|left| left.as_secs()),
+                });
+                (issuer.to_string(), entry)
+            })
+            .collect();
+        let readiness = self.readiness(keys, needs_keys);
+        let ready = readiness.is_ready();
+        (ready, json!({ "ready": ready, "stage": readiness.stage, "issuers": issuers }))
     }
 }
 
-const fn name(freshness: Freshness) -> &'static str {
-    match freshness {
-        Freshness::Fresh => "fresh",
-        Freshness::Stale => "stale",
-        Freshness::None => "none",
+/// Whether requests should be sent here, and if not, why.
+#[derive(Debug)]
+pub struct Readiness {
+    /// How far the life of the program is: `starting`, `serving` or `draining`.
+    pub stage: &'static str,
+    /// What is in the way.
+    pub obstacle: Option<String>,
+}
+
+impl Readiness {
+    /// Whether nothing is in the way.
+    #[must_use]
+    pub const fn is_ready(&self) -> bool {
+        self.obstacle.is_none()
     }
 }

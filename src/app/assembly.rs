@@ -57,6 +57,7 @@ impl Assembly {
             connections: config.connections,
             log: config.access_log.then(|| AccessLog::new(logging.writer(), logging.format())),
             keys: keys.iter().map(|kept| Arc::clone(&kept.source.store)).collect(),
+            viewers: config.viewers,
             ready_needs_keys: config.ready_needs_keys,
             published: config.published,
             revocations: config.revocations,

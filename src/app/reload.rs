@@ -11,6 +11,7 @@ use super::App;
 use crate::config::{self, Config, Environment, Overrides, Reading};
 use crate::shutdown::Hangups;
 use crate::telemetry::logging::Logging;
+use crate::telemetry::reloads::Fault;
 use crate::watch::{EVERY, Sights};
 
 /// Where the configuration comes from, and what was there when it was read last.
@@ -93,7 +94,7 @@ impl Follower {
                 self.seen = files;
             }
             Err(problems) => {
-                app.reloads.rejected();
+                app.reloads.rejected(problems.all().iter().map(fault).collect());
                 for problem in problems.all() {
                     let config::Problem { key, place, found, expected, hint } = problem;
                     let hint = hint.as_deref().unwrap_or_default();
@@ -124,6 +125,11 @@ pub fn warn_of(warnings: &[config::Warning]) {
         let config::Warning { key, place, found, why, hint } = warning;
         warn!(key, place, found, why, hint, "a risk of the configuration");
     }
+}
+
+fn fault(problem: &config::Problem) -> Fault {
+    let config::Problem { key, place, found, expected, hint } = problem.clone();
+    Fault { key, place, found, expected, hint }
 }
 
 /// The revocation list has a watch of its own, which needs no other configuration.

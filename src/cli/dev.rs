@@ -34,11 +34,11 @@ use crate::dev::child::{Child, airflow_environment};
 use crate::dev::directory::Directory;
 use crate::dev::handout::{self, Content, Files};
 use crate::dev::issuer::Issuer;
-use crate::dev::loopback::is_loopback_authority;
 use crate::dev::mint::{API_CLIENT_ID, MintSecret, TENANT_ID, random_id};
 use crate::dev::sample::Sample;
 use crate::dev::serve::{serve, serve_tls};
 use crate::dev::state::{PrivateFile, State};
+use crate::loopback::is_loopback_authority;
 use crate::secret::Secret;
 use crate::shutdown::Signals;
 use crate::telemetry::logging::{Format, Logging};
@@ -159,7 +159,8 @@ async fn dev(args: &DevArgs, environment: &Environment) -> Result<ExitCode, Box<
     let _published = state.publish(&state_path).map_err(about(&state_path))?;
 
     let mut child = args.start_child(&upstream, &secret.value, &state.proxy)?;
-    let banner = |upstream: &str| args.banner(&state, &state_path, upstream);
+    let status = web(app.admin());
+    let banner = |upstream: &str| args.banner(&state, &state_path, &status, upstream);
     print(&logging, &banner(&upstream.described(args, &secret.path))?);
     let ready = banner(&format!("{}  ready", upstream.url()))?;
     let code = tokio::select! {
@@ -340,9 +341,16 @@ impl DevArgs {
         Ok(Some(child.map_err(about(program.as_ref()))?))
     }
 
-    fn banner(&self, state: &State, state_path: &Path, upstream: &str) -> io::Result<String> {
+    fn banner(
+        &self,
+        state: &State,
+        state_path: &Path,
+        status: &str,
+        upstream: &str,
+    ) -> io::Result<String> {
         let banner = Banner {
             proxy: &state.proxy,
+            status,
             issuer: &state.issuer,
             issuer_tls: &state.issuer_tls,
             ca_file: &state.files.ca_file,

@@ -372,7 +372,6 @@ log: {{access: 'yes'}}
             "forward_auth: {listen: \"127.0.0.1:0\"}",
             "telemetry: {otlp_endpoint: \"http://127.0.0.1:1\"}",
             "access: {ui: login}",
-            "admin: {status: open}",
         ] {
             let found = problems(&format!("{GOOD}\n{later}\n"));
             assert_eq!(found.len(), 1, "{later}: {found:?}");
@@ -389,7 +388,7 @@ forward_auth: null
 execution_listen: null
 revocation: {{file: null}}
 access: {{delegate: {{basic: false, negotiate: false}}}}
-admin: {{status: local}}
+admin: {{status: open}}
 "
         );
         let tree = Tree::parse("a.yaml", &text).unwrap();

@@ -25,6 +25,7 @@ pub(super) use entra::default_audiences;
 
 use super::problem::Findings;
 use super::written::{self, Written};
+use crate::admin::viewers::Viewers;
 use crate::caller::Callers;
 use crate::credential::Delegates;
 use crate::downstream::connection;
@@ -48,6 +49,8 @@ pub struct Config {
     pub execution: Option<SocketAddr>,
     /// Where probes and scrapes connect.
     pub admin: SocketAddr,
+    /// Who may see the status page there.
+    pub viewers: Viewers,
     /// Whether readiness needs keys of every issuer.
     pub ready_needs_keys: bool,
     /// Everything that decides about requests.
@@ -156,6 +159,10 @@ impl Builder<'_, '_, '_> {
             listen: listen?,
             execution,
             admin: admin?,
+            viewers: match written.admin.status {
+                written::AdminStatus::Local => Viewers::Local,
+                written::AdminStatus::Open => Viewers::Open,
+            },
             ready_needs_keys: written.admin.ready_needs_keys,
             gate: Gate {
                 sanitizer: sanitizer?,

@@ -9,7 +9,7 @@ use super::lint::{UNIX, network};
 use super::password_login;
 use super::problem::Findings;
 use super::written::{
-    AuthManager, Door, Entra, ExecutionApi, Handoff, HandoffType, Issuer, Upstream,
+    AdminStatus, AuthManager, Door, Entra, ExecutionApi, Handoff, HandoffType, Issuer, Upstream,
     UpstreamAddress, Written,
 };
 use crate::jwks::fetch::{Url, is_loopback};
@@ -39,6 +39,12 @@ impl Look<'_, '_, '_> {
                 "whoever reaches this machine or pod reads metrics and the state of keys there";
             let hint = "a kubelet needs it; keep the port out of the Service that callers use, or bind it to 127.0.0.1";
             self.findings.warn("admin.listen", listen, why, hint);
+        }
+        if self.written.admin.status == AdminStatus::Open {
+            let why =
+                "whoever reaches admin.listen reads who was refused: addresses, paths, issuers";
+            let hint = "local, and `kubectl port-forward` for those who may look";
+            self.findings.warn("admin.status", "open", why, hint);
         }
         let trusted = &self.written.forwarded.trusted;
         if self.written.proxy_protocol && trusted.is_empty() {

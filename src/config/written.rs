@@ -103,6 +103,8 @@ pub struct Admin {
 pub enum AdminStatus {
     /// Peers on this machine.
     Local,
+    /// Everybody who reaches `admin.listen`.
+    Open,
 }
 
 /// TLS towards clients.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use super::mint::{API_CLIENT_ID, TENANT_ID};
+use crate::shell::quoted;
 
 /// The facts that the text is made of.
 pub struct Banner<'a> {
@@ -11,7 +12,9 @@ pub struct Banner<'a> {
     pub proxy: &'a str,
     /// Base URL of the issuer.
     pub issuer: &'a str,
-    /// The same over TLS.
+    /// Base URL of the admin listener, where the status page is.
+    pub status: &'a str,
+    /// The issuer over TLS.
     pub issuer_tls: &'a str,
     /// The authority to trust for that.
     pub ca_file: &'a Path,
@@ -35,9 +38,10 @@ pub struct Banner<'a> {
 
 impl fmt::Display for Banner<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { proxy, issuer, issuer_tls, upstream, state, .. } = self;
+        let Self { proxy, status, issuer, issuer_tls, upstream, state, .. } = self;
         writeln!(f, "airside dev: for this machine only; keys and secrets last for this run\n")?;
         writeln!(f, "  proxy     {proxy}")?;
+        writeln!(f, "  status    {status}/  keys, traffic and refusals, for a browser")?;
         writeln!(
             f,
             "  issuer    {issuer}  imitates Entra: tenant {TENANT_ID}, API {API_CLIENT_ID}"
@@ -105,15 +109,6 @@ impl Banner<'_> {
     }
 }
 
-/// `word` as one word of a POSIX shell.
-pub(super) fn quoted(word: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:@%,=".contains(&byte);
-    if !word.is_empty() && word.bytes().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +116,7 @@ mod tests {
     fn banner<'a>() -> Banner<'a> {
         Banner {
             proxy: "http://127.0.0.1:8080",
+            status: "http://127.0.0.1:9090",
             issuer: "http://127.0.0.1:8082",
             issuer_tls: "https://127.0.0.1:8443",
             ca_file: Path::new("/run/user/1000/airside-dev.json.ca.pem"),
@@ -149,6 +145,11 @@ mod tests {
                 "  curl -i http://127.0.0.1:8080/api/v2/dags",
             ]
         );
+    }
+
+    #[test]
+    fn the_status_page_is_named() {
+        assert!(banner().to_string().contains("  http://127.0.0.1:9090/  "));
     }
 
     #[test]

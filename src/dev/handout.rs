@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::banner::quoted;
 use super::directory::USUAL_APPLICATION;
 use super::issuer::BELIEVED_PATH;
 use super::mint::TENANT_ID;
 use super::state::{PrivateFile, State};
+use crate::shell::quoted;
 
 /// Where the files are.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -18,13 +18,13 @@ use super::assertion::Credentials;
 use super::directory::Directory;
 use super::form::Form;
 use super::key::SigningKey;
-use super::loopback::is_loopback_authority;
 use super::mint::Version::{self, V1, V2};
 use super::mint::{MintRequest, TENANT_ID};
 use super::refusal::Refusal;
 use super::serve::{Answer, bearer, json};
 use super::signin::{Codes, authorize};
 use super::{grant, managed_identity};
+use crate::loopback::is_loopback_authority;
 
 /// Below this path the issuer is an authority of the kind dSTS, of which MSAL believes what it says
 /// of itself. About any other that it does not know, MSAL asks a host of Microsoft's, unless the

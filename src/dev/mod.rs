@@ -20,7 +20,6 @@
 //! | [`state`] | the private file through which `token` finds `dev` |
 //! | [`client`] | how `token` asks for a token |
 //! | [`banner`] | what `dev` prints |
-//! | [`loopback`] | which names mean this machine |
 
 pub mod assertion;
 pub mod banner;
@@ -33,7 +32,6 @@ mod grant;
 pub mod handout;
 pub mod issuer;
 mod key;
-pub mod loopback;
 mod managed_identity;
 pub mod mint;
 mod refusal;

@@ -18,10 +18,10 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::directory::Directory;
 use super::form::Form;
-use super::loopback::is_loopback_authority;
 use super::mint::{API_CLIENT_ID, MintSecret, PUBLIC_CLIENT_ID, random_id};
 use super::refusal::Refusal;
 use super::serve::{Answer, text};
+use crate::loopback::is_loopback_authority;
 
 /// A person who has signed in, as a code stands for it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -26,6 +26,7 @@ use crate::proxy::Core;
 use crate::shutdown::Drain;
 use crate::telemetry::Recorder;
 use crate::telemetry::metrics::{CoreMetrics, InFlight};
+use crate::telemetry::refusals::Refusals;
 use crate::upstream::Upstream;
 
 /// What every core is made of.
@@ -35,6 +36,8 @@ pub struct Blueprint {
     pub generations: Generations,
     /// What all cores serve together.
     pub in_flight: InFlight,
+    /// The latest refusals of all cores.
+    pub refusals: Arc<Refusals>,
     /// The end.
     pub drain: Drain,
 }
@@ -128,8 +131,9 @@ async fn serve(
     metrics: Arc<CoreMetrics>,
     mut given: UnboundedReceiver<Errand>,
 ) {
-    let Blueprint { mut generations, drain, .. } = blueprint;
-    let current = Rc::new(Current::new(number, generations.clone(), Arc::clone(&metrics)));
+    let Blueprint { mut generations, drain, refusals, .. } = blueprint;
+    let sinks = (Arc::clone(&metrics), refusals);
+    let current = Rc::new(Current::new(number, generations.clone(), sinks));
     let line = Line::new();
     let mut tasks = JoinSet::new();
     let mut pulse = interval(PULSE);
@@ -165,34 +169,37 @@ impl fmt::Debug for Errand {
     }
 }
 
+/// Where what was done is told, whatever configuration is in force.
+type Sinks = (Arc<CoreMetrics>, Arc<Refusals>);
+
 /// The core as the configuration in force makes it.
 #[derive(Debug)]
 pub struct Current {
     number: usize,
-    metrics: Arc<CoreMetrics>,
+    sinks: Sinks,
     generations: RefCell<Generations>,
     core: RefCell<Rc<Core>>,
 }
 
 impl Current {
-    fn new(number: usize, generations: Generations, metrics: Arc<CoreMetrics>) -> Self {
-        let core = RefCell::new(core(number, &generations.current(), &metrics));
-        Self { number, metrics, generations: RefCell::new(generations), core }
+    fn new(number: usize, generations: Generations, sinks: Sinks) -> Self {
+        let core = RefCell::new(core(number, &generations.current(), &sinks));
+        Self { number, sinks, generations: RefCell::new(generations), core }
     }
 
     /// For a request or a connection that begins: what is in force now serves it to its end.
     pub fn core(&self) -> Rc<Core> {
         if let Some(generation) = self.generations.borrow_mut().replaced() {
-            self.core.replace(core(self.number, &generation, &self.metrics));
+            self.core.replace(core(self.number, &generation, &self.sinks));
         }
         Rc::clone(&self.core.borrow())
     }
 }
 
 /// Requests under way keep the former one, and its connections to Airflow with it.
-fn core(number: usize, generation: &Arc<Generation>, metrics: &Arc<CoreMetrics>) -> Rc<Core> {
-    let log = generation.log.clone();
-    let recorder = Rc::new(Recorder { metrics: Arc::clone(metrics), log });
+fn core(number: usize, generation: &Arc<Generation>, (metrics, refusals): &Sinks) -> Rc<Core> {
+    let (metrics, refusals) = (Arc::clone(metrics), Arc::clone(refusals));
+    let recorder = Rc::new(Recorder { metrics, log: generation.log.clone(), refusals });
     let upstream = Upstream::new(generation.upstream.clone());
     Rc::new(Core::new(number, Arc::clone(generation), upstream, recorder))
 }

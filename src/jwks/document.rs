@@ -103,6 +103,21 @@ impl Key {
         self.issuer.as_deref()
     }
 
+    /// The name by which tokens ask for it.
+    #[must_use]
+    pub fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
+    /// What it verifies.
+    #[must_use]
+    pub fn algorithms(&self) -> Vec<Algorithm> {
+        match &self.material {
+            Material::Public(fits) => fits.iter().map(|(algorithm, _)| *algorithm).collect(),
+            Material::Hmac(_) => vec![Algorithm::Hs512],
+        }
+    }
+
     /// Whether the key is for this algorithm, by its type, curve and `alg`.
     #[must_use]
     pub fn fits(&self, algorithm: Algorithm) -> bool {
@@ -202,7 +217,13 @@ impl KeySet {
         self.keys.iter().any(|key| key.kid.is_some())
     }
 
-    /// Why entries were left out, for the log.
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> &[Key] {
+        &self.keys
+    }
+
+    /// Why entries were left out, for who looks for what is wrong.
     #[must_use]
     pub fn skipped(&self) -> &[String] {
         &self.skipped

@@ -12,4 +12,6 @@ pub mod store;
 mod wycheproof;
 
 pub use document::{Algorithm, Key, KeySet};
-pub use store::{Freshness, KeyStamp, KeyStatus, KeyStore, Provenance, Schedule, by_issuer};
+pub use store::{
+    Details, Failure, Freshness, KeyStamp, KeyStatus, KeyStore, Provenance, Schedule, by_issuer,
+};

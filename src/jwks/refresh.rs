@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::disk::CacheFile;
-use super::fetch::{Fetched, Source};
+use super::fetch::{Fetched, Source, Url};
 use super::store::KeyStore;
 use crate::clock::{self, Timestamp};
 
@@ -55,6 +55,7 @@ pub async fn keep_fresh(
                 Instant::now() + backoff(failures).min(refresh)
             }
         };
+        store.fetch_follows(next);
         tokio::select! {
             () = sleep_until(next) => {}
             () = store.wanted() => {}
@@ -65,7 +66,7 @@ pub async fn keep_fresh(
 async fn fetch(store: &KeyStore, source: &Source) -> Result<(Vec<u8>, Option<Duration>), ()> {
     let (issuer, url) = (store.issuer(), source.url());
     let begun = Instant::now();
-    store.fetch_begins();
+    store.fetch_begins(&shown(url));
     let outcome = source.fetch().await;
     let took = begun.elapsed();
     match outcome {
@@ -75,16 +76,21 @@ async fn fetch(store: &KeyStore, source: &Source) -> Result<(Vec<u8>, Option<Dur
             }
             let left_out = keys.skipped().len();
             info!(%issuer, %url, keys = keys.len(), left_out, ?took, "keys fetched");
-            store.fetch_ended(Some(keys));
+            store.fetch_ended(Ok(keys));
             Ok((document, max_age))
         }
         Err(error) => {
-            store.fetch_ended(None);
+            store.fetch_ended(Err(error.to_string()));
             let usable = store.status().freshness;
             warn!(%issuer, %url, %error, ?took, keys = ?usable, "keys not fetched; trying again");
             Err(())
         }
     }
+}
+
+/// Without what may be a secret: user information and query.
+fn shown(url: &Url) -> String {
+    format!("{}{}", url.origin().ascii_serialization(), url.path())
 }
 
 /// A disk that fails costs the next restart, never a request.

@@ -11,7 +11,8 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
-use super::document::{Key, KeySet};
+use super::document::{Algorithm, Key, KeySet};
+use crate::clock::{self, Timestamp};
 use crate::rejection::{Reason, Rejection};
 
 /// When keys are fetched and for how long they serve.
@@ -64,6 +65,18 @@ struct Fetches {
     asked: Option<u64>,
     last_asked: Option<Instant>,
     refreshes: Refreshes,
+    place: Option<String>,
+    next: Option<Instant>,
+    failure: Option<Failure>,
+}
+
+/// A fetch that brought no keys.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// When it ended.
+    pub time: Timestamp,
+    /// Why.
+    pub why: String,
 }
 
 /// A refusal, and whether newer keys might make it good.
@@ -127,6 +140,21 @@ pub struct KeyStatus {
     pub attempted: bool,
 }
 
+/// What people want to know of a key set when something is wrong.
+#[derive(Clone, Debug)]
+pub struct Details {
+    /// Where it is fetched; `None` for given keys, and before the first fetch.
+    pub place: Option<String>,
+    /// The keys that can be used now: names, and what they verify.
+    pub keys: Vec<(Option<String>, Vec<Algorithm>)>,
+    /// Why entries of the document were left out.
+    pub left_out: Vec<String>,
+    /// When it is fetched again on schedule; `None` for given keys, and while a fetch runs.
+    pub next: Option<Duration>,
+    /// The last fetch that brought none, if there was one.
+    pub failure: Option<Failure>,
+}
+
 /// Where keys come from; the one that shows trouble last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Provenance {
@@ -171,6 +199,18 @@ pub enum Freshness {
     Stale,
     /// There is no key to verify with.
     None,
+}
+
+impl Freshness {
+    /// The name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Stale => "stale",
+            Self::None => "none",
+        }
+    }
 }
 
 impl KeyStore {
@@ -323,6 +363,24 @@ impl KeyStore {
         }
     }
 
+    /// What there is to know at this moment.
+    #[must_use]
+    pub fn details(&self) -> Details {
+        let usable = self.usable();
+        let keys = usable.as_ref().map_or(&[][..], |published| published.keys.all());
+        let named = |key: &Key| (key.kid().map(str::to_owned), key.algorithms());
+        let left_out = usable.as_ref().map_or(&[][..], |published| published.keys.skipped());
+        let fetches = self.fetches();
+        let next = fetches.next.filter(|_| fetches.running.is_none());
+        Details {
+            place: fetches.place.clone(),
+            keys: keys.iter().map(named).collect(),
+            left_out: left_out.to_vec(),
+            next: next.map(|next| next.saturating_duration_since(Instant::now())),
+            failure: fetches.failure.clone(),
+        }
+    }
+
     /// For the refresher: the age at which keys are no longer used.
     pub(super) fn stale_for(&self) -> Duration {
         self.schedule.as_ref().map_or(Duration::MAX, |schedule| schedule.stale_for)
@@ -341,15 +399,26 @@ impl KeyStore {
         }
     }
 
-    /// For the refresher: a fetch begins.
-    pub(super) fn fetch_begins(&self) {
+    /// For the refresher: unless a request asks for one earlier, the next fetch begins then.
+    pub(super) fn fetch_follows(&self, next: Instant) {
+        self.fetches().next = Some(next);
+    }
+
+    /// For the refresher: a fetch from this place begins.
+    pub(super) fn fetch_begins(&self, place: &str) {
         let mut fetches = self.fetches();
+        fetches.place.get_or_insert_with(|| place.to_owned());
         fetches.started += 1;
         fetches.running = Some(Instant::now());
     }
 
-    /// For the refresher: a fetch has ended, with new keys or without. Without, the old ones stay.
-    pub(super) fn fetch_ended(&self, keys: Option<KeySet>) {
+    /// For the refresher: a fetch has ended, with new keys or with why there are none. Without, the
+    /// old ones stay.
+    pub(super) fn fetch_ended(&self, keys: Result<KeySet, String>) {
+        let (keys, why) = match keys {
+            Ok(keys) => (Some(keys), None),
+            Err(why) => (None, Some(why)),
+        };
         let good = keys.is_some();
         // As old as the fetch's beginning: nobody knows at which moment of it the issuer wrote them.
         let age = self.fetches().running.map_or(Duration::ZERO, |begun| begun.elapsed());
@@ -361,6 +430,9 @@ impl KeyStore {
             fetches.running = None;
             fetches.refreshes.ok += u64::from(good);
             fetches.refreshes.failed += u64::from(!good);
+            if let Some(why) = why {
+                fetches.failure = Some(Failure { time: clock::now(), why });
+            }
             if fetches.asked.is_some_and(|asked| asked <= fetches.started) {
                 fetches.asked = None;
                 fetches.last_asked = Some(Instant::now());
@@ -478,6 +550,7 @@ mod tests {
     use super::*;
     use crate::jwks::document::tests::jwk;
 
+    const PLACE: &str = "https://idp.example/keys";
     const SCHEDULE: Schedule = Schedule {
         refresh: Duration::from_secs(3600),
         stale_for: Duration::from_secs(24 * 3600),
@@ -495,8 +568,8 @@ mod tests {
     }
 
     fn fetch(store: &KeyStore, result: Option<KeySet>) {
-        store.fetch_begins();
-        store.fetch_ended(result);
+        store.fetch_begins(PLACE);
+        store.fetch_ended(result.ok_or_else(|| "down".to_owned()));
     }
 
     async fn find(store: &Arc<KeyStore>, kid: &str) -> Result<KeyStamp, Reason> {
@@ -606,9 +679,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn keys_are_as_old_as_the_beginning_of_their_fetch() {
         let store = store();
-        store.fetch_begins();
+        store.fetch_begins(PLACE);
         tokio::time::advance(SCHEDULE.timeout).await;
-        store.fetch_ended(Some(keys(&["a"])));
+        store.fetch_ended(Ok(keys(&["a"])));
         assert_eq!(store.status().age, Some(SCHEDULE.timeout));
     }
 
@@ -666,6 +739,30 @@ mod tests {
         tokio::time::advance(SCHEDULE.stale_for + hour).await;
         assert_eq!(seen(), (None, Some(Duration::ZERO)), "too old is as good as none");
         assert_eq!(store.status().refreshes, Refreshes { ok: 1, failed: 1 });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn details_name_the_keys_in_use_the_next_fetch_and_the_last_failure() {
+        let store = store();
+        let nothing = store.details();
+        assert!(nothing.keys.is_empty() && nothing.next.is_none() && nothing.failure.is_none());
+        let one = serde_json::json!({ "keys": [jwk("a"), { "kty": "oct" }] }).to_string();
+        fetch(&store, Some(KeySet::parse(one.as_bytes()).unwrap()));
+        store.fetch_follows(Instant::now() + SCHEDULE.refresh);
+        tokio::time::advance(SCHEDULE.timeout).await;
+        let details = store.details();
+        assert_eq!(details.place.as_deref(), Some(PLACE));
+        let algorithms = vec![Algorithm::Rs256, Algorithm::Rs512];
+        assert_eq!(details.keys, [(Some("a".to_owned()), algorithms)]);
+        assert_eq!(details.left_out.len(), 1);
+        assert_eq!(details.next, Some(SCHEDULE.refresh.saturating_sub(SCHEDULE.timeout)));
+        store.fetch_begins(PLACE);
+        assert_eq!(store.details().next, None, "it runs");
+        store.fetch_ended(Err("no answer".to_owned()));
+        assert_eq!(store.details().failure.unwrap().why, "no answer");
+        assert_eq!(store.details().keys.len(), 1, "they serve on");
+        tokio::time::advance(SCHEDULE.stale_for).await;
+        assert!(store.details().keys.is_empty(), "too old to be used");
     }
 
     #[tokio::test(start_paused = true)]

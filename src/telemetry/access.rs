@@ -11,6 +11,7 @@ use tracing_appender::non_blocking::NonBlocking;
 
 use super::exchange::{Caller, Exchange};
 use super::logging::Format;
+use super::redact;
 use crate::clock;
 use crate::rejection::Reason;
 use crate::route::Class;
@@ -73,8 +74,8 @@ fn fields(exchange: &Exchange, write: &mut dyn FnMut(&str, Field<'_>)) {
     let name = caller.map(Caller::name);
     let plain = |text: Option<&'static str>| text.map_or(Field::Absent, Field::Plain);
     write("request_id", Field::Plain(exchange.request_id.to_str().unwrap_or_default()));
-    write("method", Field::Plain(bounded(exchange.method.as_str())));
-    write("path", Field::Quoted(bounded(exchange.uri.path())));
+    write("method", Field::Plain(redact::method(&exchange.method)));
+    write("path", Field::Quoted(bounded(&redact::tokens(exchange.uri.path()))));
     write("status", Field::Number(u64::from(status)));
     write("reason", plain(exchange.reason.map(Reason::name)));
     write("class", Field::Plain(exchange.class.name()));
@@ -91,7 +92,7 @@ fn fields(exchange: &Exchange, write: &mut dyn FnMut(&str, Field<'_>)) {
         write("cut", Field::Plain("true"));
     }
     if let Some(found) = &exchange.found {
-        write("found", Field::Quoted(bounded(found)));
+        write("found", Field::Quoted(bounded(&redact::tokens(found))));
     }
 }
 

@@ -12,6 +12,7 @@ use tracing::debug;
 
 use super::access::AccessLog;
 use super::metrics::CoreMetrics;
+use super::refusals::Refusals;
 use crate::downstream::head::{Ending, Turn};
 use crate::identity::Principal;
 use crate::rejection::{Reason, Rejection};
@@ -29,6 +30,8 @@ pub struct Exchange {
     pub(super) client: IpAddr,
     pub(super) class: Class,
     pub(super) caller: Option<Caller>,
+    /// The issuer entry that a refused token names.
+    pub(super) named: Option<Arc<str>>,
     pub(super) reason: Option<Reason>,
     pub(super) found: Option<String>,
     pub(super) status: Option<StatusCode>,
@@ -77,6 +80,8 @@ pub struct Recorder {
     pub metrics: Arc<CoreMetrics>,
     /// The access log, where it is on.
     pub log: Option<AccessLog>,
+    /// The latest refusals.
+    pub refusals: Arc<Refusals>,
 }
 
 impl Recorder {
@@ -87,9 +92,11 @@ impl Recorder {
             self.metrics.connection_ended(ending);
         } else if error.is_parse() {
             self.metrics.unparsed();
+            let status = if error.is_parse_too_large() { 431 } else { 400 };
+            let why = error.to_string();
+            self.refusals.note_unparsed(status, client, &why);
             if let Some(log) = &self.log {
-                let status = if error.is_parse_too_large() { 431 } else { 400 };
-                log.write_unparsed(status, client, &error.to_string());
+                log.write_unparsed(status, client, &why);
             }
         }
         debug!(%error, %client, reason = ended.map(Ending::name), "connection ended");
@@ -117,6 +124,7 @@ impl Exchange {
             client,
             class: Class::None,
             caller: None,
+            named: None,
             reason: None,
             found: None,
             status: None,
@@ -177,6 +185,7 @@ impl Exchange {
     pub fn refused(&mut self, rejection: &Rejection) {
         self.reason = Some(rejection.reason());
         self.found = rejection.found().map(str::to_owned);
+        self.named = rejection.issuer().cloned();
         // Whether Airflow is down, or keys are, says nothing of the client.
         if rejection.reason().status().is_client_error() {
             self.turn.refused();
@@ -218,6 +227,7 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let recorder = Rc::clone(&self.recorder);
         recorder.metrics.request_ended(self);
+        recorder.refusals.note(self);
         if let Some(log) = &recorder.log {
             log.write(self);
         }

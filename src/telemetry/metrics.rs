@@ -17,6 +17,8 @@ use prometheus_client::registry::{Registry, Unit};
 use tracing_appender::non_blocking::ErrorCounter;
 
 use super::exchange::Exchange;
+use super::reloads::Reloads;
+use super::totals::{Durations, Totals};
 use crate::clock::Timestamp;
 use crate::downstream::head::Ending;
 use crate::jwks::{Freshness, KeyStatus, KeyStore, Provenance, by_issuer};
@@ -125,6 +127,12 @@ impl CoreMetrics {
             self.upstream.observe(span);
         }
     }
+
+    /// How many requests ended so, whatever their class.
+    fn ended_by(&self, outcome: Outcome) -> u64 {
+        let of_each_class = self.requests.iter().skip(outcome.index()).step_by(Outcome::COUNT);
+        of_each_class.map(|counter| counter.load(Relaxed)).sum()
+    }
 }
 
 /// How a request ended.
@@ -209,6 +217,11 @@ impl Histogram {
         }
         self.micros.fetch_add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX), Relaxed);
     }
+
+    /// How many spans are in that bucket.
+    fn held(&self, index: usize) -> u64 {
+        self.buckets.get(index).map_or(0, |bucket| bucket.load(Relaxed))
+    }
 }
 
 /// What a scrape reads for as long as the program runs.
@@ -234,25 +247,6 @@ pub struct InForce {
     pub upstream: Arc<[Arc<Address>]>,
 }
 
-/// What became of configurations that were to take the place of the one in force.
-#[derive(Debug, Default)]
-pub struct Reloads {
-    applied: AtomicU64,
-    rejected: AtomicU64,
-}
-
-impl Reloads {
-    /// One was taken up.
-    pub fn applied(&self) {
-        self.applied.fetch_add(1, Relaxed);
-    }
-
-    /// Something is wrong with one; the one before stays.
-    pub fn rejected(&self) {
-        self.rejected.fetch_add(1, Relaxed);
-    }
-}
-
 impl Metrics {
     /// The metrics of these cores, of the log and of configurations taken up.
     #[must_use]
@@ -262,6 +256,37 @@ impl Metrics {
         reloads: Arc<Reloads>,
     ) -> Self {
         Self { cores, lost_lines, reloads }
+    }
+
+    /// What has been counted of requests so far.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let sum =
+            |read: &dyn Fn(&CoreMetrics) -> u64| self.cores.iter().map(|core| read(core)).sum();
+        let ended = |outcome: Outcome| sum(&|core| core.ended_by(outcome));
+        let buckets = BOUNDS.into_iter().chain([f64::INFINITY]).enumerate();
+        let held = |index| sum(&|core: &CoreMetrics| core.total.held(index));
+        let mut totals = Totals {
+            forwarded: [1, 2, 3, 4, 5].map(|hundred| ended(Outcome::Forwarded(hundred))),
+            answered: ended(Outcome::Answered),
+            abandoned: ended(Outcome::Abandoned),
+            unparsed: sum(&|core| core.unparsed.load(Relaxed)),
+            shed: sum(&|core| core.shed.load(Relaxed)),
+            durations: Durations(buckets.map(|(index, bound)| (bound, held(index))).collect()),
+            connections: sum(&CoreMetrics::connections),
+            in_flight: self.cores.first().map_or(0, |core| core.in_flight()),
+            ..Totals::default()
+        };
+        for (count, reason) in totals.refused.0.iter_mut().zip(Reason::ALL) {
+            *count = ended(Outcome::Refused(reason));
+        }
+        totals
+    }
+
+    /// What became of further configurations.
+    #[must_use]
+    pub fn reloads(&self) -> &Reloads {
+        &self.reloads
     }
 
     /// The OpenMetrics text.
@@ -361,11 +386,15 @@ impl Sources {
         let help = "Configurations read while running, by what became of them";
         let kind = MetricType::Counter;
         let mut reloads = encoder.encode_descriptor("config_reloads", help, None, kind)?;
-        let results = [("applied", &self.reloads.applied), ("rejected", &self.reloads.rejected)];
-        for (result, count) in results {
-            let count = ConstCounter::new(count.load(Relaxed));
+        let (applied, rejected) = self.reloads.counts();
+        for (result, count) in [("applied", applied), ("rejected", rejected)] {
+            let count = ConstCounter::new(count);
             count.encode(reloads.encode_family(&[("result", result)])?)?;
         }
+        let help =
+            "Whether the last configuration that was read is in force: 0 while it is refused";
+        let last_is_in_force = self.reloads.last().is_none_or(|last| last.was_applied());
+        Self::gauge(encoder, "config_last_reload_successful", help, last_is_in_force.into())?;
         let help = "Number of the configuration in force: 1 at the start";
         Self::gauge(encoder, "config_generation", help, self.in_force.number)?;
         let help = "When the configuration in force was taken up, in Unix time";

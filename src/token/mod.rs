@@ -219,6 +219,16 @@ impl Verifier {
         now: Timestamp,
     ) -> Result<VerifiedClaims<'p>, Rejection> {
         let signed = self.signed(token, parts, |_| Ok(()), |_| true).await?;
+        let issuer = &signed.issuer.name;
+        self.accept(signed, now).map_err(|rejection| rejection.of_token_from(issuer))
+    }
+
+    /// Kind, tenant, audience, times, revocation and client.
+    fn accept<'p>(
+        &self,
+        signed: Signed<'_, 'p>,
+        now: Timestamp,
+    ) -> Result<VerifiedClaims<'p>, Rejection> {
         let Signed { claimant, issuer, header, claims, key_issuer, keys } = signed;
         match &issuer.rules {
             Rules::Entra(rules) => {
@@ -258,16 +268,20 @@ impl Verifier {
         let Some(issuer) = self.issuer(claimant.issuer) else {
             return Err(Reason::IssuerUnknown.into());
         };
-        issuer_fits(issuer)?;
-        if let Rules::Entra(_) = issuer.rules {
-            entra::refuse_graph(&header)?;
-        }
-        let algorithm = issuer.algorithm(&header)?;
-        let message = jws::signing_input(token.expose());
-        let judged = claimant.keys.judge(header.kid(), |keys| {
-            signed_by(keys, algorithm, message, parts.signature(), &key_fits)
-        });
-        let (key_issuer, keys) = judged.await?;
+        let judged = async {
+            issuer_fits(issuer)?;
+            if let Rules::Entra(_) = issuer.rules {
+                entra::refuse_graph(&header)?;
+            }
+            let algorithm = issuer.algorithm(&header)?;
+            let message = jws::signing_input(token.expose());
+            let judged = claimant.keys.judge(header.kid(), |keys| {
+                signed_by(keys, algorithm, message, parts.signature(), &key_fits)
+            });
+            judged.await
+        };
+        let judged = judged.await.map_err(|rejection| rejection.of_token_from(&issuer.name));
+        let (key_issuer, keys) = judged?;
         let claims = Claims::verified(claims);
         Ok(Signed { claimant, issuer, header, claims, key_issuer, keys })
     }

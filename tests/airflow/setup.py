@@ -36,9 +36,6 @@ CLIENTS = [
     "azure-identity==1.25.3", "msal==1.39.0",
 ]
 
-# Drives a Chromium that is there already.
-PLAYWRIGHT = ["playwright-core@1.64.1"]
-
 FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
 
 
@@ -101,7 +98,7 @@ def main() -> None:
         made_from = [sys.executable, sys.version, str(ROOT)]
         installer = step("installer", made_from + INSTALLER, install_installer)
         if "browser" in sys.argv[1:]:
-            made_from = [installer, *node.WHEEL, *PLAYWRIGHT, str(node.of_this_machine())]
+            made_from = [installer, *node.WHEEL, *node.PLAYWRIGHT, str(node.of_this_machine())]
             step("browser", made_from, install_browser)
             return
         step("clients", [installer, *CLIENTS], lambda place: install(place, CLIENTS))
@@ -170,7 +167,7 @@ def install_browser(place: Path) -> None:
     if not node.of_this_machine():
         install(place / "venv", node.WHEEL)
     (program,), npm = node.commands(place / "venv")
-    node.install(place / "npm", npm, PLAYWRIGHT)
+    node.install(place / "npm", npm, node.PLAYWRIGHT)
     (place / "node").symlink_to(shutil.which(program))
 
 

@@ -275,7 +275,6 @@ fn what_is_not_yet_there_is_refused_by_name() {
         ("/forward_auth", json!({"listen": "127.0.0.1:0"}), "forward_auth"),
         ("/telemetry", json!({"otlp_endpoint": "http://127.0.0.1:1"}), "telemetry"),
         ("/access/ui", json!("login"), "login"),
-        ("/admin/status", json!("open"), "status"),
     ] {
         let ended = Airside::fails(&sound().set(pointer, value));
         verdicts.check(pointer, ended.code == Some(78), (ended.code, ended.log()));

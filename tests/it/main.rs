@@ -45,6 +45,7 @@ mod revocation;
 mod routes;
 mod shipped;
 mod slow;
+mod status;
 mod streaming;
 mod tls;
 mod transport;

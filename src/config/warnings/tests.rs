@@ -95,6 +95,10 @@ const CASES: &[(&[Replaced], &[Told])] = &[
     (&[("'127.0.0.1:9090'", "'0.0.0.0:9090'")], &[("admin.listen", "kubelet")]),
     (&[("'127.0.0.1:9090'", "'[::]:9090'")], &[("admin.listen", "kubelet")]),
     (
+        &[("'127.0.0.1:9090'", "'127.0.0.1:9090', status: open")],
+        &[("admin.status", "who was refused")],
+    ),
+    (
         &[("proxy_protocol: false", "proxy_protocol: true"), ("[10.0.0.0/8]", "[]")],
         &[("proxy_protocol", "nobody's header")],
     ),

@@ -1,4 +1,5 @@
-//! Which names mean this machine: `dev` serves, and sends its secrets to, nothing else.
+//! Which names mean this machine: `dev` serves, and sends its secrets to, nothing else; the status
+//! page is for nobody else unless configured.
 
 use std::net::IpAddr;
 
@@ -8,6 +9,7 @@ use http::uri::Authority;
 /// `localhost`, a name below it (RFC 6761, 6.3), `127.0.0.0/8` or `[::1]`.
 ///
 /// Other spellings of such addresses (`127.1`, `0x7f000001`, `localhost.`) are not recognised.
+#[must_use]
 pub fn is_loopback_host(host: &str) -> bool {
     let name = host.to_ascii_lowercase();
     if name == "localhost" || name.ends_with(".localhost") {
@@ -18,6 +20,7 @@ pub fn is_loopback_host(host: &str) -> bool {
 }
 
 /// The same for `host[:port]`, as a Host header or a URL has it; user information is refused.
+#[must_use]
 pub fn is_loopback_authority(authority: &str) -> bool {
     !authority.contains('@')
         && authority.parse::<Authority>().is_ok_and(|parsed| is_loopback_host(parsed.host()))
