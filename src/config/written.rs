@@ -98,7 +98,7 @@ pub struct Admin {
 }
 
 /// Who may see the status page.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum AdminStatus {
     /// Peers on this machine.
