@@ -13,7 +13,7 @@ use super::exchange::{Caller, Exchange};
 use super::logging::Format;
 use crate::clock;
 use crate::rejection::Reason;
-use crate::route::Class;
+use crate::route::{Action, Class};
 
 /// Writes access lines to the log's writer thread.
 #[derive(Clone, Debug)]
@@ -87,11 +87,29 @@ fn fields(exchange: &Exchange, write: &mut dyn FnMut(&str, Field<'_>)) {
     write("upstream_ms", millis(exchange.upstream));
     write("bytes_in", Field::Number(exchange.bytes_in));
     write("bytes_out", Field::Number(exchange.bytes_out));
+    if let Some(action) = &exchange.action {
+        audit(action, write);
+    }
     if exchange.cut {
         write("cut", Field::Plain("true"));
     }
     if let Some(found) = &exchange.found {
         write("found", Field::Quoted(bounded(found)));
+    }
+}
+
+/// What was done, and the names that the path has for it.
+fn audit(action: &Action, write: &mut dyn FnMut(&str, Field<'_>)) {
+    write("action", Field::Plain(action.name));
+    for (field, name) in [
+        ("dag_id", &action.dag),
+        ("run_id", &action.run),
+        ("task_id", &action.task),
+        ("object", &action.object),
+    ] {
+        if let Some(name) = name {
+            write(field, Field::Quoted(bounded(name)));
+        }
     }
 }
 

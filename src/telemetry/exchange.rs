@@ -15,7 +15,7 @@ use super::metrics::CoreMetrics;
 use crate::downstream::head::{Ending, Turn};
 use crate::identity::Principal;
 use crate::rejection::{Reason, Rejection};
-use crate::route::Class;
+use crate::route::{Action, Class};
 use crate::token::worker::VerifiedTask;
 
 /// One request as it is logged and counted.
@@ -28,6 +28,7 @@ pub struct Exchange {
     pub(super) uri: Uri,
     pub(super) client: IpAddr,
     pub(super) class: Class,
+    pub(super) action: Option<Box<Action>>,
     pub(super) caller: Option<Caller>,
     pub(super) reason: Option<Reason>,
     pub(super) found: Option<String>,
@@ -116,6 +117,7 @@ impl Exchange {
             uri,
             client,
             class: Class::None,
+            action: None,
             caller: None,
             reason: None,
             found: None,
@@ -147,9 +149,10 @@ impl Exchange {
         self.client
     }
 
-    /// The path has been judged.
-    pub const fn routed(&mut self, class: Class) {
+    /// The path has been judged, and what the request changes, if anything.
+    pub fn routed(&mut self, class: Class, action: Option<Box<Action>>) {
         self.class = class;
+        self.action = action;
     }
 
     /// The caller is known.
