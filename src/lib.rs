@@ -19,7 +19,7 @@
 //!
 //! Around the path: [`config`] (what is written, and the valid settings made of it), [`app`] (from
 //! settings to bound sockets and back), [`generation`] (what of it can be replaced while requests
-//! run) and [`watch`] (when), [`admin`], [`telemetry`], [`shutdown`], [`clock`], [`secret`], the
+//! run) and [`watch`] (when), [`admin`], [`telemetry`], [`shutdown`], [`crash`], [`clock`], [`secret`], the
 //! commands in [`cli`], and, for development only, `dev`.
 
 pub mod admin;
@@ -29,6 +29,7 @@ pub mod caller;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod crash;
 pub mod credential;
 #[cfg(feature = "dev")]
 pub mod dev;

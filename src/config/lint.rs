@@ -29,12 +29,8 @@ static SCHEMA: LazyLock<Json> = LazyLock::new(|| {
 
 /// Keys and values of the configuration's design that this version does not have: refused by name
 /// rather than as unknown. Without values: the whole key.
-const LATER: [(&str, &[&str]); 4] = [
-    ("forward_auth", &[]),
-    ("telemetry", &[]),
-    ("admin.status", &["open"]),
-    ("access.ui", &["login"]),
-];
+const LATER: [(&str, &[&str]); 3] =
+    [("forward_auth", &[]), ("admin.status", &["open"]), ("access.ui", &["login"])];
 
 const NOT_YET: &str = "this belongs to a later version of airside; remove it";
 
@@ -500,7 +496,6 @@ log: {{access: 'yes'}}
     fn what_a_later_version_has_is_refused_by_name() {
         for later in [
             "forward_auth: {listen: \"127.0.0.1:0\"}",
-            "telemetry: {otlp_endpoint: \"http://127.0.0.1:1\"}",
             "access: {ui: login}",
             "admin: {status: open}",
         ] {

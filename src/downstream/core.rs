@@ -158,8 +158,8 @@ impl Current {
 
 /// Requests under way keep the former one, and its connections to Airflow with it.
 fn core(number: usize, generation: &Arc<Generation>, metrics: &Arc<CoreMetrics>) -> Rc<Core> {
-    let log = generation.log.clone();
-    let recorder = Rc::new(Recorder { metrics: Arc::clone(metrics), log });
+    let (log, spans) = (generation.log.clone(), generation.spans.clone());
+    let recorder = Rc::new(Recorder { metrics: Arc::clone(metrics), log, spans });
     let upstream = Upstream::new(generation.upstream.clone());
     Rc::new(Core::new(number, Arc::clone(generation), upstream, recorder))
 }

@@ -120,7 +120,7 @@ fn quoted(text: Option<&str>) -> Field<'_> {
 /// A stranger chooses how long paths and claims are; a line has room for so much of one.
 const MOST_OF_A_FIELD: usize = 1024;
 
-fn bounded(text: &str) -> &str {
+pub(super) fn bounded(text: &str) -> &str {
     text.get(..text.floor_char_boundary(MOST_OF_A_FIELD)).unwrap_or(text)
 }
 

@@ -7,11 +7,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use tracing::debug;
 
 use super::access::AccessLog;
 use super::metrics::CoreMetrics;
+use super::trace::Trace;
+use super::trace::export::Spans;
 use crate::downstream::head::{Ending, Turn};
 use crate::identity::Principal;
 use crate::rejection::{Reason, Rejection};
@@ -38,6 +40,7 @@ pub struct Exchange {
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
     pub(super) cut: bool,
+    trace: Option<Box<Trace>>,
     turn: Turn,
 }
 
@@ -78,6 +81,8 @@ pub struct Recorder {
     pub metrics: Arc<CoreMetrics>,
     /// The access log, where it is on.
     pub log: Option<AccessLog>,
+    /// The collector's queue, where traces are wanted.
+    pub spans: Option<Spans>,
 }
 
 impl Recorder {
@@ -127,7 +132,15 @@ impl Exchange {
             bytes_in: 0,
             bytes_out: 0,
             cut: false,
+            trace: None,
             turn,
+        }
+    }
+
+    /// Follows the request in a trace, where there is a collector.
+    pub fn traced<B>(&mut self, request: &Request<B>) {
+        if let Some(spans) = &self.recorder.spans {
+            self.trace = Trace::of(spans, request);
         }
     }
 
@@ -168,6 +181,16 @@ impl Exchange {
     /// Judging the credential took the time since `since`.
     pub fn verified(&mut self, since: Instant) {
         self.verify = Some(since.elapsed());
+    }
+
+    /// The request goes to Airflow now, which continues the trace. What workers send stays as it is.
+    pub fn goes_upstream(&mut self, headers: &mut HeaderMap, begun: Instant) {
+        let Some(trace) = &mut self.trace else { return };
+        if self.class == Class::Execution {
+            trace.goes_upstream_untouched(begun);
+        } else {
+            trace.goes_upstream(headers, begun);
+        }
     }
 
     /// Airflow's answer began after the time since `since`.
@@ -221,6 +244,9 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let recorder = Rc::clone(&self.recorder);
         recorder.metrics.request_ended(self);
+        if let Some(trace) = self.trace.take() {
+            trace.end(self);
+        }
         if let Some(log) = &recorder.log {
             log.write(self);
         }
