@@ -42,7 +42,7 @@ def main() -> None:
             needs="clippy"),
     ]
     lines += airflow_and_all_others()
-    lines += [*differential(), *conformance(), soak(), fuzz()]
+    lines += [*differential(), *conformance(), *observability(), soak(), fuzz()]
     show(lines)
     outcomes = {line.outcome for line in lines}
     everything = os.environ.get("AIRSIDE_REQUIRE_ALL") == "1"
@@ -177,6 +177,16 @@ def conformance() -> list[Line]:
         why = f"{missing[0]} is missing: make test-packages installs it" if missing else ""
         return [*lines, Line("conformance of programs", "NOT RUN", why or lines[1].note)]
     return [*lines, run("conformance of programs", [*main, "--programs"])]
+
+
+def observability() -> list[Line]:
+    """Metrics, alerts and traces, read by a Prometheus and a collector."""
+    lines = [run("set up observability", [sys.executable, "tests/observability/setup.py"])]
+    if lines[0].outcome == "ok":
+        main = [sys.executable, "tests/observability/main.py"]
+        return [*lines, run("observability", main)]
+    why = "Prometheus and the collector could not be had: apt-get update, as make test-packages does"
+    return [*lines, Line("observability", "NOT RUN", why)]
 
 
 def soak() -> Line:

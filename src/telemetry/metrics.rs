@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -242,17 +242,21 @@ pub struct InForce {
 pub struct Reloads {
     applied: AtomicU64,
     rejected: AtomicU64,
+    /// The last one was.
+    last_rejected: AtomicBool,
 }
 
 impl Reloads {
     /// One was taken up.
     pub fn applied(&self) {
         self.applied.fetch_add(1, Relaxed);
+        self.last_rejected.store(false, Relaxed);
     }
 
     /// Something is wrong with one; the one before stays.
     pub fn rejected(&self) {
         self.rejected.fetch_add(1, Relaxed);
+        self.last_rejected.store(true, Relaxed);
     }
 }
 
@@ -369,6 +373,9 @@ impl Sources {
             let count = ConstCounter::new(count.load(Relaxed));
             count.encode(reloads.encode_family(&[("result", result)])?)?;
         }
+        let help = "Whether the configuration read last is in force: 0 while a wrong one waits to be mended";
+        let good = !self.reloads.last_rejected.load(Relaxed);
+        Self::gauge(encoder, "config_last_reload_successful", help, u64::from(good))?;
         let help = "Number of the configuration in force: 1 at the start";
         Self::gauge(encoder, "config_generation", help, self.in_force.number)?;
         let help = "When the configuration in force was taken up, in Unix time";

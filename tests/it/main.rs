@@ -36,6 +36,7 @@ mod life;
 mod limits;
 mod log_reference;
 mod logging;
+mod metrics_reference;
 mod overload;
 mod prefixes;
 mod proxy_protocol;

@@ -21,7 +21,8 @@ impl Hunt {
     /// may be told where it is needed, so canaries stand in them.
     pub(super) fn token(&mut self, token: &str) {
         self.secret(token);
-        let signature = token.rsplit('.').next().unwrap_or_default().trim_end_matches('=');
+        // In one without three parts the last may be claims.
+        let signature = token.splitn(3, '.').nth(2).unwrap_or_default().trim_end_matches('=');
         if let Ok(bytes) = URL_SAFE_NO_PAD.decode(signature)
             && bytes.len() >= WINDOW
         {
