@@ -32,6 +32,7 @@ mod routes;
 mod shared_secret;
 mod stock;
 mod tasks;
+mod traces;
 mod trusted_keys;
 #[cfg(feature = "browser-tests")]
 mod ui;
