@@ -11,41 +11,49 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
-import setup
+# Nothing is left beside the sources.
+sys.dont_write_bytecode = True
 
-# From here on by the Python that has the packages.
-PYTHON = setup.ready()
-if Path(sys.prefix) != PYTHON.parent.parent:
-    os.execv(PYTHON, [str(PYTHON), *sys.argv])
-
-from expressions import alerts_are_told, faults_of, shipped  # noqa: E402
-from program import Airside, exported  # noqa: E402
-from scrape import results  # noqa: E402
-from spans import faults_of_traces  # noqa: E402
+import setup  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+BINARY = ROOT / "target/ci/airside"
+# Says that this is the second run, under the Python that has the packages.
+AGAIN = "AIRSIDE_OBSERVABILITY"
 
 
 def main() -> None:
+    if not BINARY.is_file():
+        sys.exit(f"{BINARY} is not there: cargo build --profile ci")
+    if AGAIN not in os.environ:
+        python = str(setup.ready())
+        os.execve(python, [python, *sys.argv], os.environ | {AGAIN: "1"})
+    from program import Airside
+
     passed = failed = 0
-    with tempfile.TemporaryDirectory() as home, Airside(ROOT / "target/ci/airside", Path(home)) as airside:
-        checks: list[tuple[str, Callable[[], list[str]]]] = [
-            ("alerts by promtool", lambda: promtool("check", "rules", "config/observability/alerts.yaml")),
-            ("alerts that fire", lambda: promtool("test", "rules", "tests/observability/alerts.test.yaml")),
-            ("alerts have a runbook", lambda: alerts_are_told(ROOT)),
-            ("names and labels", lambda: faults_of(shipped(ROOT), exported(airside))),
-            ("run by Prometheus", lambda: results(shipped(ROOT), airside, Path(home))),
-            ("traces by a collector", lambda: faults_of_traces(airside, Path(home))),
-        ]
-        for name, check in checks:
-            faults = check()
+    with tempfile.TemporaryDirectory(dir=setup.ROOT) as home, Airside(BINARY, Path(home)) as airside:
+        for name, faults in checks(airside, Path(home)):
             print(f"{name}: {'; '.join(faults) or 'ok'}", flush=True)
             passed, failed = passed + (not faults), failed + bool(faults)
     print(f"{passed} passed, {failed} failed")
     sys.exit(failed > 0)
+
+
+def checks(airside, home: Path):
+    """Each with what is wrong."""
+    from expressions import alerts_are_told, faults_of, shipped
+    from program import exported
+    from scrape import results
+    from spans import faults_of_traces
+
+    yield "alerts, by promtool", promtool("check", "rules", "config/observability/alerts.yaml")
+    yield "alerts that fire", promtool("test", "rules", "tests/observability/alerts.test.yaml")
+    yield "alerts have a runbook", alerts_are_told(ROOT)
+    yield "names and labels", faults_of(shipped(ROOT), exported(airside))
+    yield "expressions, by Prometheus", results(shipped(ROOT), airside, home)
+    yield "traces, by a collector", faults_of_traces(airside, home)
 
 
 def promtool(*arguments: str) -> list[str]:
