@@ -13,6 +13,7 @@
 mod support;
 
 mod airflow2;
+mod audit;
 mod browser;
 mod callers;
 mod clients;

@@ -27,10 +27,19 @@ fn unquoted(cell: &str) -> String {
     cell.trim_matches('`').to_owned()
 }
 
-/// The fields of access lines, and whether each is always there.
-fn documented() -> BTreeMap<String, bool> {
+/// A field of access lines.
+struct Field {
+    is_number: bool,
+    always: bool,
+}
+
+fn documented() -> BTreeMap<String, Field> {
     let rows = rows("| field | type |");
-    rows.iter().map(|row| (unquoted(&row[0]), row[3] == "never")).collect()
+    let field = |row: &Vec<String>| {
+        let field = Field { is_number: row[1] == "number", always: row[3] == "never" };
+        (unquoted(&row[0]), field)
+    };
+    rows.iter().map(field).collect()
 }
 
 /// Airflow's answer to some paths never ends.
@@ -81,9 +90,12 @@ fn access_lines_have_the_documented_fields_and_no_others() {
         if line["message"] != "access" {
             continue;
         }
-        for (name, always) in &documented {
-            let there = line.get(name).is_some_and(|value| !value.is_null());
-            verdicts.check(name, there || !always, &line);
+        for (name, field) in &documented {
+            match line.get(name).filter(|value| !value.is_null()) {
+                Some(value) if field.is_number => verdicts.check(name, value.is_number(), &line),
+                Some(value) => verdicts.check(name, value.is_string(), &line),
+                None => verdicts.check(name, !field.always, &line),
+            }
         }
         seen.extend(line.keys().cloned());
     }
