@@ -90,6 +90,9 @@ fn fields(exchange: &Exchange, write: &mut dyn FnMut(&str, Field<'_>)) {
     if let Some(action) = &exchange.action {
         audit(action, write);
     }
+    if let Some(trace) = &exchange.trace {
+        write("trace_id", Field::Plain(&trace.id()));
+    }
     if exchange.cut {
         write("cut", Field::Plain("true"));
     }

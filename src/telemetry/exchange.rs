@@ -40,7 +40,7 @@ pub struct Exchange {
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
     pub(super) cut: bool,
-    trace: Option<Box<Trace>>,
+    pub(super) trace: Option<Box<Trace>>,
     turn: Turn,
 }
 
@@ -244,11 +244,11 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let recorder = Rc::clone(&self.recorder);
         recorder.metrics.request_ended(self);
-        if let Some(trace) = self.trace.take() {
-            trace.end(self);
-        }
         if let Some(log) = &recorder.log {
             log.write(self);
+        }
+        if let Some(trace) = self.trace.take() {
+            trace.end(self);
         }
     }
 }

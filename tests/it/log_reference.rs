@@ -42,7 +42,7 @@ fn documented() -> BTreeMap<String, Field> {
     rows.iter().map(field).collect()
 }
 
-/// Airflow's answer to some paths never ends.
+/// Airflow's answer to some paths never ends; a collector is named, and never there.
 fn scene(format: &str) -> Scene {
     let upstream = Upstream::answering(|received| {
         if received.target() == "/api/v2/endless" {
@@ -50,7 +50,10 @@ fn scene(format: &str) -> Scene {
         }
         Answer::ok(&[])
     });
-    Scene::of(Issuer::start(), upstream, |config| config.set("/log/format", format))
+    Scene::of(Issuer::start(), upstream, |config| {
+        let endpoint = "http://127.0.0.1:1";
+        config.set("/log/format", format).set("/telemetry/otlp_endpoint", endpoint)
+    })
 }
 
 /// What leaves a line of each kind.

@@ -1,5 +1,8 @@
 //! Each request is a span, and the trace goes on in Airflow.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
@@ -10,6 +13,7 @@ use crate::support::expect::Verdicts;
 use crate::support::http::{Connection, Request, Response};
 use crate::support::http2::Http2;
 use crate::support::issuer::Issuer;
+use crate::support::listener::Listener;
 use crate::support::scene::Scene;
 use crate::support::upstream::{Answer, Received, Upstream};
 use crate::support::wait::eventually;
@@ -60,6 +64,8 @@ fn a_callers_trace_goes_on_in_airflow() {
     let (ours, below) = spans_of(&collector, &answer);
     let below = below.unwrap();
     assert_eq!((hex(&ours.trace_id), hex(&ours.parent_span_id)), (TRACE.into(), PARENT.into()));
+    let id = answer.header("x-request-id").unwrap();
+    scene.airside.line_with(&["access", id, &format!("trace_id={TRACE}")]);
     assert_eq!((hex(&below.trace_id), below.parent_span_id), (TRACE.into(), ours.span_id.clone()));
     let expected = format!("00-{TRACE}-{}-01", hex(&below.span_id));
     assert_eq!(received.header("traceparent"), Some(expected.as_str()));
@@ -302,4 +308,34 @@ fn a_collector_can_be_named_and_left_while_airside_runs() {
     scene.airside.changes(|config| config.without("/telemetry"));
     assert_eq!(scene.forwarded(&dags()).header("traceparent"), None);
     assert_eq!((first.spans().len(), second.spans().len()), (4, 2));
+}
+
+#[test]
+fn a_collector_that_hangs_holds_up_neither_requests_nor_the_end() {
+    const REQUESTS: usize = 10_000;
+    let hanging = Listener::start(|mut stream| {
+        let _gone = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    let endpoint = format!("http://{}", hanging.address());
+    let scene = Scene::with(|config| {
+        config.set("/telemetry/otlp_endpoint", endpoint).set("/log/access", false)
+    });
+    let bytes = dags().bytes(scene.airside.proxy);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut kept = Connection::open(scene.airside.proxy);
+                for _ in 0..REQUESTS / 8 {
+                    kept.send(&bytes).unwrap();
+                    assert_eq!(kept.response_to("GET").unwrap().status, 200);
+                }
+            });
+        }
+    });
+    // More than there is room for, less than one batch that is on its way.
+    let dropped = scene.airside.count("airside_trace_spans_total{outcome=\"dropped\"}");
+    assert!((1000..2000).contains(&dropped), "{dropped}");
+    let begun = Instant::now();
+    assert_eq!(scene.finish().code, Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }

@@ -71,6 +71,13 @@ impl Context {
         self.trace
     }
 
+    /// The same as it is written.
+    pub(super) fn trace_id(&self) -> String {
+        let mut text = String::with_capacity(2 * self.trace.len());
+        hex(&mut text, &self.trace);
+        text
+    }
+
     /// The span that it continues.
     #[must_use]
     pub const fn parent(&self) -> Option<SpanId> {

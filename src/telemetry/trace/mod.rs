@@ -57,6 +57,11 @@ impl Trace {
         }))
     }
 
+    /// The trace's id, as collectors show it.
+    pub(super) fn id(&self) -> String {
+        self.context.trace_id()
+    }
+
     /// The request goes to Airflow now, under the second span. A `tracestate` without a trace that it
     /// belongs to is dropped (section 3.4 of Trace Context).
     pub(super) fn goes_upstream(&mut self, headers: &mut HeaderMap, begun: Instant) {
