@@ -1,6 +1,7 @@
 # What a contributor calls; needs cargo, python3 and make, and `fuzz` a C++ compiler.
 
-.PHONY: test test-packages test-all test-airflow differential conformance editor page simulation fuzz bench flood soak fmt lint clean-airflow
+.PHONY: test test-packages test-all test-airflow differential conformance editor page observability \
+	simulation fuzz bench flood soak fmt lint clean-airflow
 
 # Everything there is, with a table at the end of what ran and what did not.
 test:
@@ -44,6 +45,11 @@ editor:
 page:
 	cargo build --profile ci
 	python3 tests/page/main.py
+
+# Metrics, alerts, dashboard and traces, read by a Prometheus and a collector.
+observability:
+	cargo build --profile ci
+	python3 tests/observability/main.py
 
 # Years of key stores' lives in minutes; `DAYS=` and the first `SEED=`.
 simulation:

@@ -228,7 +228,11 @@ impl App {
             }
             sleep(POLL).await;
         }
-        self.cores.into_iter().all(|core| core.join().is_ok())
+        let finished = self.cores.into_iter().all(|core| core.join().is_ok());
+        if let Some(spans) = &self.assembly.generation().spans {
+            spans.flush().await;
+        }
+        finished
     }
 }
 

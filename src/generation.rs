@@ -14,6 +14,7 @@ use crate::proxy::Gate;
 use crate::revocation::Revocations;
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::metrics::InForce;
+use crate::telemetry::trace::export::Spans;
 use crate::upstream;
 
 /// What is in force.
@@ -35,6 +36,8 @@ pub struct Generation {
     pub connections: u64,
     /// The access log, where it is on.
     pub log: Option<AccessLog>,
+    /// Where spans of requests go, if anywhere.
+    pub spans: Option<Spans>,
     /// The key sets of the gate's issuers.
     pub keys: Vec<Arc<KeyStore>>,
     /// Who may see the status page.
@@ -57,6 +60,7 @@ impl Generation {
             keys: self.keys.clone(),
             revocations: Arc::clone(&self.revocations),
             upstream: Arc::clone(&self.upstream.addresses),
+            spans: self.spans.as_ref().map(|spans| Arc::clone(spans.counts())),
         }
     }
 }

@@ -20,8 +20,8 @@
 //! Around the path: [`config`] (what is written, and the valid settings made of it), [`app`] (from
 //! settings to bound sockets and back), [`generation`] (what of it can be replaced while requests
 //! run) and [`watch`] (when), [`check`] (a rehearsal of it), [`admin`], [`telemetry`], [`shutdown`],
-//! [`clock`], [`loopback`], [`secret`], [`pem`], [`shell`], the commands in [`cli`], and, for
-//! development only, `dev`.
+//! [`crash`], [`clock`], [`loopback`], [`secret`], [`pem`], [`shell`], the commands in [`cli`], and,
+//! for development only, `dev`.
 
 pub mod admin;
 pub mod answer;
@@ -31,6 +31,7 @@ pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod crash;
 pub mod credential;
 #[cfg(feature = "dev")]
 pub mod dev;

@@ -132,7 +132,7 @@ async fn walk(
     let head = request.head();
     let preflight = is_preflight(&head.headers);
     let route = gate.access.route(peer.entrance(), &head.method, head.uri.path(), preflight)?;
-    exchange.routed(route.class());
+    exchange.routed(route.class(), gate.access.action(&route, &head.method, head.uri.path()));
     let request = match route {
         Route::Open(route) => {
             policy::admit(&request, &route)?;
@@ -300,7 +300,9 @@ impl Core {
         let id = provenance.request_id.unwrap_or_else(|| self.ids.next());
         let client: IpAddr = provenance.client;
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        Exchange::begin(&self.recorder, id, client, method, uri, turn)
+        let mut exchange = Exchange::begin(&self.recorder, id, client, method, uri, turn);
+        exchange.traced(request);
+        exchange
     }
 
     /// Sheds load rather than queue it. The request itself is already counted.

@@ -4,6 +4,7 @@
 //! where something is closed, each as they are and without `base_path`. So an encoded letter can
 //! take a path out of an open list, never into one.
 
+mod action;
 mod execution;
 mod path;
 mod table;
@@ -12,6 +13,7 @@ use http::Method;
 
 use crate::downstream::acceptor::Entrance;
 use crate::rejection::{Reason, Rejection};
+pub use action::Action;
 pub use execution::{EdgeRoute, TaskRoute};
 use path::Path;
 pub use table::{AIRFLOW_2, AIRFLOW_3, Table};
@@ -254,6 +256,20 @@ impl Access {
         Ok(Route::Protected(ProtectedRoute::new(Class::Protected)))
     }
 
+    /// What a request by this route does, if it is one that changes something under an identity.
+    #[must_use]
+    pub fn action(&self, route: &Route, method: &Method, path: &str) -> Option<Box<Action>> {
+        let changes =
+            matches!(*method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE);
+        if !changes || !matches!(route, Route::Protected(_)) {
+            return None;
+        }
+        let inner = path.strip_prefix(self.base_path.as_str()).unwrap_or(path);
+        let below = |root: &&str| inner.strip_prefix(root).filter(|rest| rest.starts_with('/'));
+        let below = self.airflow.apis.iter().find_map(below);
+        Some(Box::new(below.map_or_else(Action::other, |below| Action::of(method, below))))
+    }
+
     fn is_open(&self, method: &Method, path: &Path<'_>) -> bool {
         let public = self.public.iter().map(|(method, path)| (method, path.as_str()));
         self.airflow.open.iter().map(|path| (&Method::GET, *path)).chain(public).any(
@@ -456,6 +472,39 @@ mod tests {
                 ("TRACE /api/v2/version", "method_refused"),
             ],
         );
+    }
+
+    #[test]
+    fn what_changes_something_under_an_identity_is_named_and_nothing_else() {
+        let told = |access: &Access, method: &Method, path: &str| {
+            let route = access.route(CALLERS, method, path, false).unwrap();
+            access.action(&route, method, path).map(|action| (action.name, action.dag))
+        };
+        let etl = || Some("etl".to_owned());
+        let based = Access { base_path: "/team".into(), ..access() };
+        let two = Access { airflow: &AIRFLOW_2, ..access() };
+        for (access, method, path, expected) in [
+            (&access(), Method::POST, "/api/v2/dags/etl/dagRuns", Some(("trigger_dag_run", etl()))),
+            (&access(), Method::GET, "/api/v2/dags/etl/dagRuns", None),
+            (&access(), Method::OPTIONS, "/api/v2/dags/etl/dagRuns", None),
+            (&access(), Method::POST, "/ui/auth/token", Some(("generate_token", None))),
+            (&access(), Method::PATCH, "/auth/fab/v1/users/a", Some(("update_user", None))),
+            (&access(), Method::POST, "/api/v1/dags/etl/dagRuns", Some(("other", None))),
+            (&access(), Method::POST, "/plugin/x", Some(("other", None))),
+            (&access(), Method::POST, "/execution/x", None),
+            (&access(), Method::POST, "/auth/token", None),
+            (
+                &based,
+                Method::POST,
+                "/team/api/v2/dags/etl/dagRuns",
+                Some(("trigger_dag_run", etl())),
+            ),
+            (&based, Method::DELETE, "/api/v2/dags/etl", Some(("delete_dag", etl()))),
+            (&two, Method::POST, "/api/v1/dags/etl/dagRuns", Some(("trigger_dag_run", etl()))),
+            (&two, Method::POST, "/api/v2/dags/etl/dagRuns", Some(("other", None))),
+        ] {
+            assert_eq!(told(access, &method, path), expected, "{method} {path}");
+        }
     }
 
     #[test]

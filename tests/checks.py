@@ -42,7 +42,7 @@ def main() -> None:
             needs="clippy"),
     ]
     lines += airflow_and_all_others()
-    lines += [*differential(), *conformance(), *editor(), *page(), soak(), fuzz()]
+    lines += [*differential(), *conformance(), *editor(), *page(), *observability(), soak(), fuzz()]
     show(lines)
     outcomes = {line.outcome for line in lines}
     everything = os.environ.get("AIRSIDE_REQUIRE_ALL") == "1"
@@ -198,6 +198,16 @@ def page() -> list[Line]:
     if lines[0].outcome == "ok":
         return [*lines, run("status page in a browser", [sys.executable, "tests/page/main.py"])]
     return [*lines, Line("status page in a browser", "NOT RUN", "Playwright could not be installed")]
+
+
+def observability() -> list[Line]:
+    """Metrics, alerts and traces, read by a Prometheus and a collector."""
+    lines = [run("set up observability", [sys.executable, "tests/observability/setup.py"])]
+    if lines[0].outcome == "ok":
+        main = [sys.executable, "tests/observability/main.py"]
+        return [*lines, run("observability", main)]
+    why = "Prometheus and the collector could not be had: apt-get update, as make test-packages does"
+    return [*lines, Line("observability", "NOT RUN", why)]
 
 
 def soak() -> Line:

@@ -15,6 +15,7 @@ use crate::jwks::refresh::{jittered, keep_fresh, restore};
 use crate::jwks::{Freshness, KeyStore};
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::logging::Logging;
+use crate::telemetry::trace::export::{Collector, Spans};
 
 /// A generation, and what keeps its keys and its revocation list current until it is dropped.
 #[derive(Debug)]
@@ -47,6 +48,7 @@ impl Assembly {
     pub(super) fn of(config: Config, former: Option<&Self>, logging: &Logging) -> Self {
         let keys: Vec<_> = config.keys.into_iter().map(|source| kept(source, former)).collect();
         let watch = config.revocation_watch;
+        let spans = config.collector.map(|collector| spans(collector, former));
         let generation = Generation {
             number: former.map_or(1, |former| former.generation.number + 1),
             since: clock::now(),
@@ -56,6 +58,7 @@ impl Assembly {
             limits: config.limits,
             connections: config.connections,
             log: config.access_log.then(|| AccessLog::new(logging.writer(), logging.format())),
+            spans,
             keys: keys.iter().map(|kept| Arc::clone(&kept.source.store)).collect(),
             viewers: config.viewers,
             ready_needs_keys: config.ready_needs_keys,
@@ -99,6 +102,15 @@ impl Assembly {
             }
         };
         let _ = timeout(PATIENCE, all).await;
+    }
+}
+
+/// A collector that stays the same keeps its queue.
+fn spans(collector: Collector, former: Option<&Assembly>) -> Spans {
+    let former = former.and_then(|former| former.generation.spans.as_ref());
+    match former.filter(|spans| spans.go_to(&collector)) {
+        Some(spans) => spans.clone(),
+        None => Spans::start(collector),
     }
 }
 

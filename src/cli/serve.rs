@@ -10,6 +10,7 @@ use super::exit;
 use crate::app::App;
 use crate::app::reload::{self, Follower};
 use crate::config::{self, Config, Environment, Overrides, Reading};
+use crate::crash;
 use crate::shutdown::{Hangups, Signals};
 use crate::telemetry::logging::Logging;
 
@@ -24,6 +25,7 @@ pub fn run(overrides: &Overrides, environment: &Environment) -> ExitCode {
             return ExitCode::from(exit::CONFIG);
         }
     };
+    crash::leave_no_secrets();
     let logging = Logging::start(config.log_format, config.log_level);
     reload::warn_of(&warnings);
     let follower = Follower::new(overrides, environment, &config, files);

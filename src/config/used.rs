@@ -9,6 +9,7 @@ mod handoff;
 mod issuers;
 mod oidc;
 mod revocation;
+mod telemetry;
 mod tls;
 mod upstream;
 
@@ -39,6 +40,7 @@ use crate::revocation::Revocations;
 use crate::revocation::watch::Watch;
 use crate::secret::Secret;
 use crate::telemetry::logging::Format;
+use crate::telemetry::trace::export::Collector;
 
 /// Settings that hold together.
 #[derive(Debug)]
@@ -81,6 +83,8 @@ pub struct Config {
     pub log_level: LevelFilter,
     /// Whether there is a line for each request.
     pub access_log: bool,
+    /// Who collects traces, if anybody.
+    pub collector: Option<Collector>,
 }
 
 /// A key store and how it is filled.
@@ -144,6 +148,7 @@ impl Builder<'_, '_, '_> {
         let prefix = upstream.as_ref().map_or("", |upstream| upstream.prefix.as_str());
         let handoff = self.handoff(prefix);
         let terms = self.terms();
+        let collector = self.collector();
         let sanitizer = handoff.as_ref().map(|(handoff, _)| self.sanitizer(&handoff.headers));
         self.tasks_have_an_issuer();
         self.drain_fits();
@@ -204,6 +209,7 @@ impl Builder<'_, '_, '_> {
             },
             log_level: level(written.log.level),
             access_log: written.log.access,
+            collector: collector.ok()?,
         })
     }
 

@@ -83,6 +83,9 @@ pub struct Written {
     /// What is logged.
     #[serde(default)]
     pub log: Log,
+    /// What is traced.
+    #[serde(default)]
+    pub telemetry: Telemetry,
 }
 
 /// Probes and metrics.
@@ -210,6 +213,15 @@ pub struct Log {
     pub level: LogLevel,
     /// One line per request.
     pub access: bool,
+}
+
+/// What is traced.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// A collector's address, to which `/v1/traces` is added: spans are posted there as protobuf
+    /// (OTLP over HTTP); by default there are none.
+    pub otlp_endpoint: Option<WebAddress>,
 }
 
 /// How log lines look.

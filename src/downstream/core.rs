@@ -199,7 +199,8 @@ impl Current {
 /// Requests under way keep the former one, and its connections to Airflow with it.
 fn core(number: usize, generation: &Arc<Generation>, (metrics, refusals): &Sinks) -> Rc<Core> {
     let (metrics, refusals) = (Arc::clone(metrics), Arc::clone(refusals));
-    let recorder = Rc::new(Recorder { metrics, log: generation.log.clone(), refusals });
+    let (log, spans) = (generation.log.clone(), generation.spans.clone());
+    let recorder = Rc::new(Recorder { metrics, log, refusals, spans });
     let upstream = Upstream::new(generation.upstream.clone());
     Rc::new(Core::new(number, Arc::clone(generation), upstream, recorder))
 }

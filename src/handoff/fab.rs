@@ -272,7 +272,8 @@ async fn find_or_create(
 impl Failure {
     fn told(rejection: &Rejection, wanted: &Wanted<'_>) -> Self {
         let found = rejection.found().unwrap_or_default().to_owned();
-        warn!(user = wanted.username, reason = rejection.reason().name(), "{found}");
+        let reason = rejection.reason().name();
+        warn!(user = wanted.username, reason, found, "no token for a user of FAB");
         let until = Instant::now() + PAUSE;
         Self { roles: wanted.roles.clone(), until, reason: rejection.reason(), found }
     }

@@ -84,16 +84,7 @@ impl Source {
     fn new(place: Place, ca_file: Option<&Path>, timeout: Duration) -> Result<Self, SourceError> {
         let ca = ca_file.map(read_ca).transpose()?;
         let tls = tls(ca_file.zip(ca.as_deref()))?;
-        let builder = || {
-            reqwest::Client::builder()
-                .tls_backend_preconfigured(tls.clone())
-                .redirect(Policy::none())
-                .timeout(timeout)
-                .user_agent(concat!("airside/", env!("CARGO_PKG_VERSION")))
-        };
-        let built = |builder: reqwest::ClientBuilder| {
-            builder.build().map_err(|error| SourceError::Client(chain(&error)))
-        };
+        let builder = || builder(tls.clone(), timeout);
         let (client, loopback) = (built(builder())?, built(builder().no_proxy())?);
         Ok(Self { place, client, loopback, timeout, ca })
     }
@@ -179,6 +170,24 @@ impl Source {
         }
         Ok(Got { document, max_age })
     }
+}
+
+/// What calls `url` and nobody else: no redirects, at most `timeout` for a call, Mozilla's roots.
+pub fn client(url: &Url, timeout: Duration) -> Result<reqwest::Client, SourceError> {
+    let builder = builder(tls(None)?, timeout);
+    built(if is_loopback(url) { builder.no_proxy() } else { builder })
+}
+
+fn builder(tls: ClientConfig, timeout: Duration) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .redirect(Policy::none())
+        .timeout(timeout)
+        .user_agent(concat!("airside/", env!("CARGO_PKG_VERSION")))
+}
+
+fn built(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, SourceError> {
+    builder.build().map_err(|error| SourceError::Client(chain(&error)))
 }
 
 /// The place of the keys, from metadata that is the issuer's own: `issuer` must be what is
@@ -310,7 +319,7 @@ fn tls(ca: Option<(&Path, &[u8])>) -> Result<ClientConfig, SourceError> {
 }
 
 /// An error with its causes: reqwest's own text stops at "error sending request".
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

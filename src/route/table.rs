@@ -8,6 +8,8 @@ use super::path::Path;
 /// The paths of one major version of Airflow that are not simply protected.
 #[derive(Debug)]
 pub struct Table {
+    /// Below these are the APIs for callers, for the audit.
+    pub(super) apis: &'static [&'static str],
     /// Told to everybody by GET, and no page.
     pub(super) open: &'static [&'static str],
     /// Below these are the APIs of workers.
@@ -59,6 +61,7 @@ impl Pages {
 /// Airflow 3: pages without data at every path (`api_fastapi/core_api/app.py`), the data below
 /// `/api` and `/ui`.
 pub static AIRFLOW_3: Table = Table {
+    apis: &["/api/v2", "/ui", "/auth/fab/v1"],
     // `api_fastapi/core_api/routes/public`: the endpoints without a credential that are no pages.
     open: &["/api/v2/monitor/health", "/api/v2/version"],
     // `api_fastapi/execution_api`, and the edge provider.
@@ -98,6 +101,7 @@ pub static AIRFLOW_3: Table = Table {
 /// `/login/` (`www/views.py`, `www/auth.py`). What its pages fetch (`/object`) is not among them,
 /// nor is what answers without a login because nobody thought of one.
 pub static AIRFLOW_2: Table = Table {
+    apis: &["/api/v1", "/auth/fab/v1"],
     open: &["/health", "/api/v1/health", "/api/v1/version"],
     // The edge provider alone: tasks work on the database.
     execution: &["/edge_worker"],

@@ -14,7 +14,7 @@ use super::logging::Format;
 use super::redact;
 use crate::clock;
 use crate::rejection::Reason;
-use crate::route::Class;
+use crate::route::{Action, Class};
 
 /// Writes access lines to the log's writer thread.
 #[derive(Clone, Debug)]
@@ -88,11 +88,32 @@ fn fields(exchange: &Exchange, write: &mut dyn FnMut(&str, Field<'_>)) {
     write("upstream_ms", millis(exchange.upstream));
     write("bytes_in", Field::Number(exchange.bytes_in));
     write("bytes_out", Field::Number(exchange.bytes_out));
+    if let Some(action) = &exchange.action {
+        audit(action, write);
+    }
+    if let Some(trace) = &exchange.trace {
+        write("trace_id", Field::Plain(&trace.id()));
+    }
     if exchange.cut {
         write("cut", Field::Plain("true"));
     }
     if let Some(found) = &exchange.found {
         write("found", Field::Quoted(bounded(&redact::tokens(found))));
+    }
+}
+
+/// What was done, and the names that the path has for it.
+fn audit(action: &Action, write: &mut dyn FnMut(&str, Field<'_>)) {
+    write("action", Field::Plain(action.name));
+    for (field, name) in [
+        ("dag_id", &action.dag),
+        ("run_id", &action.run),
+        ("task_id", &action.task),
+        ("object", &action.object),
+    ] {
+        if let Some(name) = name {
+            write(field, Field::Quoted(bounded(name)));
+        }
     }
 }
 
@@ -103,7 +124,7 @@ fn quoted(text: Option<&str>) -> Field<'_> {
 /// A stranger chooses how long paths and claims are; a line has room for so much of one.
 const MOST_OF_A_FIELD: usize = 1024;
 
-fn bounded(text: &str) -> &str {
+pub(super) fn bounded(text: &str) -> &str {
     text.get(..text.floor_char_boundary(MOST_OF_A_FIELD)).unwrap_or(text)
 }
 

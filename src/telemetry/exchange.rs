@@ -7,16 +7,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use tracing::debug;
 
 use super::access::AccessLog;
 use super::metrics::CoreMetrics;
 use super::refusals::Refusals;
+use super::trace::Trace;
+use super::trace::export::Spans;
 use crate::downstream::head::{Ending, Turn};
 use crate::identity::Principal;
 use crate::rejection::{Reason, Rejection};
-use crate::route::Class;
+use crate::route::{Action, Class};
 use crate::token::worker::VerifiedTask;
 
 /// One request as it is logged and counted.
@@ -29,6 +31,7 @@ pub struct Exchange {
     pub(super) uri: Uri,
     pub(super) client: IpAddr,
     pub(super) class: Class,
+    pub(super) action: Option<Box<Action>>,
     pub(super) caller: Option<Caller>,
     /// The issuer entry that a refused token names.
     pub(super) named: Option<Arc<str>>,
@@ -40,6 +43,7 @@ pub struct Exchange {
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
     pub(super) cut: bool,
+    pub(super) trace: Option<Box<Trace>>,
     turn: Turn,
 }
 
@@ -82,6 +86,8 @@ pub struct Recorder {
     pub log: Option<AccessLog>,
     /// The latest refusals.
     pub refusals: Arc<Refusals>,
+    /// The collector's queue, where traces are wanted.
+    pub spans: Option<Spans>,
 }
 
 impl Recorder {
@@ -123,6 +129,7 @@ impl Exchange {
             uri,
             client,
             class: Class::None,
+            action: None,
             caller: None,
             named: None,
             reason: None,
@@ -133,7 +140,15 @@ impl Exchange {
             bytes_in: 0,
             bytes_out: 0,
             cut: false,
+            trace: None,
             turn,
+        }
+    }
+
+    /// Follows the request in a trace, where there is a collector.
+    pub fn traced<B>(&mut self, request: &Request<B>) {
+        if let Some(spans) = &self.recorder.spans {
+            self.trace = Trace::of(spans, request);
         }
     }
 
@@ -155,9 +170,10 @@ impl Exchange {
         self.client
     }
 
-    /// The path has been judged.
-    pub const fn routed(&mut self, class: Class) {
+    /// The path has been judged, and what the request changes, if anything.
+    pub fn routed(&mut self, class: Class, action: Option<Box<Action>>) {
         self.class = class;
+        self.action = action;
     }
 
     /// The caller is known.
@@ -173,6 +189,16 @@ impl Exchange {
     /// Judging the credential took the time since `since`.
     pub fn verified(&mut self, since: Instant) {
         self.verify = Some(since.elapsed());
+    }
+
+    /// The request goes to Airflow now, which continues the trace. What workers send stays as it is.
+    pub fn goes_upstream(&mut self, headers: &mut HeaderMap, begun: Instant) {
+        let Some(trace) = &mut self.trace else { return };
+        if self.class == Class::Execution {
+            trace.goes_upstream_untouched(begun);
+        } else {
+            trace.goes_upstream(headers, begun);
+        }
     }
 
     /// Airflow's answer began after the time since `since`.
@@ -230,6 +256,9 @@ impl Drop for Exchange {
         recorder.refusals.note(self);
         if let Some(log) = &recorder.log {
             log.write(self);
+        }
+        if let Some(trace) = self.trace.take() {
+            trace.end(self);
         }
     }
 }

@@ -19,6 +19,7 @@ use tracing_appender::non_blocking::ErrorCounter;
 use super::exchange::Exchange;
 use super::reloads::Reloads;
 use super::totals::{Durations, Totals};
+use super::trace::export::Counts;
 use crate::clock::Timestamp;
 use crate::downstream::head::Ending;
 use crate::jwks::{Freshness, KeyStatus, KeyStore, Provenance, by_issuer};
@@ -245,6 +246,8 @@ pub struct InForce {
     pub revocations: Arc<Revocations>,
     /// The addresses of Airflow.
     pub upstream: Arc<[Arc<Address>]>,
+    /// What became of spans, where they are wanted.
+    pub spans: Option<Arc<Counts>>,
 }
 
 impl Metrics {
@@ -498,6 +501,20 @@ impl Sources {
         Ok(())
     }
 
+    fn spans(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(counts) = &self.in_force.spans else {
+            return Ok(());
+        };
+        let help =
+            "Spans by what became of them: dropped ones, each a whole request, for want of room";
+        let kind = MetricType::Counter;
+        let mut spans = encoder.encode_descriptor("trace_spans", help, None, kind)?;
+        for (outcome, count) in counts.all() {
+            ConstCounter::new(count).encode(spans.encode_family(&[("outcome", outcome)])?)?;
+        }
+        Ok(())
+    }
+
     fn revocations(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         if !self.in_force.revocations.watches() {
             return Ok(());
@@ -553,7 +570,8 @@ impl Collector for Sources {
         self.addresses(&mut encoder)?;
         self.configuration(&mut encoder)?;
         self.key_sets(&mut encoder)?;
-        self.revocations(&mut encoder)
+        self.revocations(&mut encoder)?;
+        self.spans(&mut encoder)
     }
 }
 
@@ -582,6 +600,7 @@ mod tests {
             keys: Vec::new(),
             revocations: Arc::new(Revocations::none()),
             upstream: [Arc::new(Address::tcp("airflow".into(), 8080))].into(),
+            spans: None,
         });
         for line in [
             "airside_connections 1",

@@ -86,6 +86,7 @@ impl Upstream {
         if switch.is_some() {
             response::announce_websocket(&mut parts.headers);
         }
+        exchange.goes_upstream(&mut parts.headers, begun);
         let mut request = Some(http::Request::from_parts(parts, body));
         let answered = self.exchange(&mut request, progress.as_deref()).await;
         let (response, connection) = answered.inspect_err(|_| {

@@ -13,6 +13,7 @@
 mod support;
 
 mod airflow2;
+mod audit;
 mod browser;
 mod callers;
 mod check;
@@ -33,6 +34,7 @@ mod routes;
 mod shared_secret;
 mod stock;
 mod tasks;
+mod traces;
 mod trusted_keys;
 #[cfg(feature = "browser-tests")]
 mod ui;

@@ -1,8 +1,13 @@
 //! The route table against Airflow itself: what airside lets through without a token is what
 //! Airflow gives to anybody, and nothing that needs a login is among it.
 
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
 use crate::flight::Flight;
 use crate::programs::{beside_the_tests, command, program, said};
+use crate::stock::Recipe;
 use crate::support::expect::Verdicts;
 use crate::support::http::{Request, Response};
 
@@ -192,6 +197,30 @@ fn no_route_of_airflow_gives_data_without_a_login() {
             verdicts.check(&format!("{method} {path} is closed"), known || closed, answer.text());
         }
     }
+}
+
+#[test]
+fn whatever_airflow_can_change_has_a_name_in_the_audit() {
+    let flight = Flight::with(&Recipe::usual(), |config| config.set("/log/format", "json"));
+    let mut verdicts = Verdicts::default();
+    let (mut changing, mut actions) = (0, BTreeSet::new());
+    for (method, path) in routes() {
+        let api = ["/api/v2/", "/ui/"].iter().any(|root| path.starts_with(root));
+        if !api || !["POST", "PUT", "PATCH", "DELETE"].contains(&method.as_str()) {
+            continue;
+        }
+        changing += 1;
+        let answer = flight.ask(&Request::new(&method, &path));
+        let id = answer.header("x-request-id").unwrap();
+        let line: Value = serde_json::from_str(&flight.airside.line_with(&[id])).unwrap();
+        let label = format!("{method} {path}");
+        let action = line["action"].as_str().unwrap_or_default().to_owned();
+        verdicts.check(&label, !action.is_empty() && action != "other", &line);
+        let of_a_dag = path.contains("/dags/");
+        verdicts.check(&label, (line["dag_id"] == "x") == of_a_dag, &line);
+        actions.insert(action);
+    }
+    assert!(changing > 50 && actions.len() > 45, "{changing} routes, {actions:?}");
 }
 
 /// Every route that this Airflow has, as its own code lists them.

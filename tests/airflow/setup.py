@@ -6,7 +6,7 @@
     setup.py browser    what drives a browser
 
 Each step is stamped with what it was made from, so that a change redoes only what it touches: the
-installer, the clients, and for each server Airflow itself and a home with a migrated database in
+installer, the clients, the instrumentation, and for each server Airflow itself and a home with a migrated database in
 which one DAG is registered. Needs nothing but Python (3.10 to 3.12, with venv) and a package
 index as pip or uv are configured on this machine; no index is named here.
 """
@@ -34,6 +34,15 @@ CLIENTS = [
     "--exclude-newer=2026-09-22T00:00:00Z",
     "apache-airflow-client==3.3.2", "apache-airflow-ctl==0.1.5",
     "azure-identity==1.25.3", "msal==1.39.0",
+]
+
+# OpenTelemetry's instrumentation for the API that 3.3.2 comes with, put beside it: an Airflow
+# continues traces once it is told to.
+TRACING = [
+    "--no-deps",
+    *(f"opentelemetry-{name}==0.65b0" for name in (
+        "distro", "instrumentation", "instrumentation-asgi", "instrumentation-fastapi", "util-http",
+    )),
 ]
 
 FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
@@ -102,6 +111,7 @@ def main() -> None:
             step("browser", made_from, install_browser)
             return
         step("clients", [installer, *CLIENTS], lambda place: install(place, CLIENTS))
+        step("tracing", [installer, *TRACING], install_tracing)
         for name in wanted:
             build(name, SERVERS[name], installer)
 
@@ -178,6 +188,12 @@ def install(place: Path, packages: list[str]) -> None:
     run([uv, "venv", "--quiet", "--python", sys.executable, place], environment)
     python = ["--python", place / "bin" / "python"]
     run([uv, "pip", "install", "--quiet", *python, *packages], environment)
+
+
+def install_tracing(place: Path) -> None:
+    """In a folder of its own, to be named in PYTHONPATH."""
+    pip = [ROOT / "installer" / "bin" / "python", "-m", "pip"]
+    run([*pip, "install", "--quiet", "--target", place, *TRACING], online())
 
 
 def make_home(place: Path, name: str, server: Server) -> None:

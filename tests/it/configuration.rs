@@ -273,7 +273,6 @@ fn what_is_not_yet_there_is_refused_by_name() {
     let mut verdicts = Verdicts::default();
     for (pointer, value, word) in [
         ("/forward_auth", json!({"listen": "127.0.0.1:0"}), "forward_auth"),
-        ("/telemetry", json!({"otlp_endpoint": "http://127.0.0.1:1"}), "telemetry"),
         ("/access/ui", json!("login"), "login"),
     ] {
         let ended = Airside::fails(&sound().set(pointer, value));

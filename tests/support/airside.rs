@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -68,7 +68,21 @@ impl Airside {
 
     /// Runs the program with exactly these arguments, and no variables but these and `PATH`.
     pub(crate) fn launch(args: &[&str], env: &[(String, String)]) -> Self {
-        let mut child = spawn(args, env);
+        Self::of(spawn(args, env))
+    }
+
+    /// Runs `serve` in this folder, where whoever starts it allows cores of any size.
+    pub(crate) fn dumping_into(folder: &Path, config: &Config) -> Self {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", "ulimit -c unlimited && exec \"$@\"", "sh"]);
+        shell.arg(env!("CARGO_BIN_EXE_airside")).args(config.command_line()).current_dir(folder);
+        let airside = Self::of(piped(&mut shell, config.environment()));
+        airside.wait_until_ready();
+        *airside.config.lock().unwrap() = Some(config.clone());
+        airside
+    }
+
+    fn of(mut child: Child) -> Self {
         let output = Output::collect(&mut child);
         let proxy = listening(&mut child, &output, "proxy");
         let admin = listening(&mut child, &output, "admin");
@@ -230,6 +244,12 @@ impl Airside {
         Ended { code: status.code(), stdout, stderr }
     }
 
+    /// Has it abort, as the kernel or an allocator would.
+    pub(crate) fn abort(self) -> Ended {
+        kill_process(Pid::from_child(&self.child), Signal::ABORT).unwrap();
+        self.ended_within(DEADLINE)
+    }
+
     /// Ends it and hands over all it printed.
     pub(crate) fn finish(self) -> Ended {
         self.terminate();
@@ -245,8 +265,11 @@ impl Drop for Airside {
 }
 
 fn spawn(args: &[&str], env: &[(String, String)]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_airside"))
-        .args(args)
+    piped(Command::new(env!("CARGO_BIN_EXE_airside")).args(args), env)
+}
+
+fn piped(command: &mut Command, env: &[(String, String)]) -> Child {
+    command
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
         .envs(env.iter().map(|(name, value)| (name, value)))

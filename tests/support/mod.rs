@@ -12,6 +12,7 @@
 pub(crate) mod airflow;
 pub(crate) mod airside;
 pub(crate) mod claims;
+pub(crate) mod collector;
 pub(crate) mod config;
 pub(crate) mod entra;
 pub(crate) mod expect;
