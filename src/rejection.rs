@@ -5,6 +5,7 @@
 //! log also gets what was found.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -129,6 +130,12 @@ impl Reason {
         self.row().2
     }
 
+    /// Where the documentation has cause and cure.
+    #[must_use]
+    pub const fn help(self) -> Help {
+        Help(self)
+    }
+
     #[rustfmt::skip]
     const fn row(self) -> (StatusCode, &'static str, &'static str) {
         const BAD: StatusCode = StatusCode::BAD_REQUEST;
@@ -182,6 +189,20 @@ impl Reason {
     }
 }
 
+/// The section of the documentation about a reason.
+#[derive(Clone, Copy, Debug)]
+pub struct Help(Reason);
+
+impl fmt::Display for Help {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.0.name();
+        match env!("CARGO_PKG_REPOSITORY") {
+            "" => write!(f, "docs/troubleshooting.md#{name}"),
+            home => write!(f, "{home}/blob/main/docs/troubleshooting.md#{name}"),
+        }
+    }
+}
+
 /// A refusal on its way to the caller, with what only the log may know.
 #[derive(Debug)]
 pub struct Rejection {
@@ -228,6 +249,12 @@ impl Rejection {
         self.reason
     }
 
+    /// The same refusal once more, without what only its answer needs.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self { found: self.found.clone(), ..Self::from(self.reason) }
+    }
+
     /// What was found and expected: for the log, never a byte of a token's text.
     #[must_use]
     pub fn found(&self) -> Option<&str> {
@@ -266,6 +293,7 @@ impl Rejection {
             "detail": self.reason.sentence(),
             "reason": self.reason.name(),
             "request_id": request_id,
+            "help": self.reason.help().to_string(),
         });
         let mut answer = json_answer(status, "application/problem+json", &body);
         let headers = answer.headers_mut();

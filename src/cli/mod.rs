@@ -2,6 +2,7 @@
 
 #[cfg(feature = "dev")]
 pub mod dev;
+pub mod explain;
 pub mod serve;
 #[cfg(feature = "dev")]
 pub mod token;
@@ -27,6 +28,8 @@ enum Command {
         #[command(flatten)]
         overrides: Overrides,
     },
+    /// Say what the configuration makes of a token, step by step, and what to change.
+    Explain(explain::ExplainArgs),
     /// Try it out on this machine, with an issuer that imitates Entra.
     #[cfg(feature = "dev")]
     Dev(dev::DevArgs),
@@ -40,7 +43,6 @@ pub mod exit {
     /// Something failed at run time.
     pub const FAILED: u8 = 1;
     /// The command line is wrong; clap uses the same.
-    #[cfg(feature = "dev")]
     pub const USAGE: u8 = 2;
     /// The configuration is wrong (`EX_CONFIG` of sysexits.h).
     pub const CONFIG: u8 = 78;
@@ -53,6 +55,7 @@ pub fn run() -> ExitCode {
     let environment = Environment::of_process();
     match arguments.command {
         Command::Serve { overrides } => serve::run(&overrides, &environment),
+        Command::Explain(args) => explain::run(args, &environment),
         #[cfg(feature = "dev")]
         Command::Dev(args) => dev::run(&args, &environment),
         #[cfg(feature = "dev")]

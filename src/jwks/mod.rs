@@ -11,5 +11,5 @@ pub mod store;
 #[cfg(test)]
 mod wycheproof;
 
-pub use document::{Algorithm, Key, KeySet};
+pub use document::{Algorithm, Key, KeySet, RsaNumbers};
 pub use store::{Freshness, KeyStamp, KeyStatus, KeyStore, Provenance, Schedule, by_issuer};

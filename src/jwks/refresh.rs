@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::disk::CacheFile;
-use super::fetch::{Fetched, Source};
+use super::fetch::{FetchError, Fetched, Source};
 use super::store::KeyStore;
 use crate::clock::{self, Timestamp};
 
@@ -26,6 +26,18 @@ pub fn restore(store: &KeyStore, cache: &CacheFile, now: Timestamp) {
         Ok(None) => {}
         Err(error) => warn!(%issuer, %file, %error, "keys on disk ignored"),
     }
+}
+
+/// Fills `store` from `source` once, for who asks and goes; gives how far its clock is ahead of ours.
+pub async fn fill(store: &KeyStore, source: &Source) -> Result<Option<i64>, FetchError> {
+    store.fetch_begins();
+    let outcome = source.fetch().await;
+    let (keys, told) = match outcome {
+        Ok(fetched) => (Some(fetched.keys), Ok(fetched.clock_ahead)),
+        Err(error) => (None, Err(error)),
+    };
+    store.fetch_ended(keys);
+    told
 }
 
 /// Keeps the keys of `store` fresh from `source`, and the last good ones in `cache`; never ends.
@@ -69,7 +81,7 @@ async fn fetch(store: &KeyStore, source: &Source) -> Result<(Vec<u8>, Option<Dur
     let outcome = source.fetch().await;
     let took = begun.elapsed();
     match outcome {
-        Ok(Fetched { keys, document, max_age }) => {
+        Ok(Fetched { keys, document, max_age, .. }) => {
             for why in keys.skipped() {
                 debug!(%issuer, %url, why, "key left out");
             }

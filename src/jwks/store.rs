@@ -219,6 +219,18 @@ impl KeyStore {
         self.schedule.as_ref()
     }
 
+    /// The keys that verify tokens at this moment.
+    #[must_use]
+    pub fn keys(&self) -> Option<Arc<KeySet>> {
+        self.usable().map(|current| Arc::clone(&current.keys))
+    }
+
+    /// Nobody will fetch for it: for the time of a cooldown a token is judged by the keys that are
+    /// there.
+    pub fn rest(&self) {
+        self.fetches().last_asked = Some(Instant::now());
+    }
+
     /// Takes over the keys of another store for the same issuer and place, as old as they are.
     pub fn inherit(&self, other: &Self) {
         if let Some(keys) = other.current.load_full() {
