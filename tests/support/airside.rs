@@ -1,7 +1,7 @@
 //! The real executable: started with an environment of its own, watched, ended.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -60,7 +60,7 @@ impl Airside {
 
     /// Runs the program with exactly these arguments, and no variables but these and `PATH`.
     pub(crate) fn launch(args: &[&str], env: &[(String, String)]) -> Self {
-        let mut child = spawn(args, env);
+        let mut child = spawn(args, env, Stdio::null());
         let output = Output::collect(&mut child);
         let proxy = listening(&mut child, &output, "proxy");
         let admin = listening(&mut child, &output, "admin");
@@ -69,7 +69,17 @@ impl Airside {
 
     /// Runs the program to its end, which has to come by itself.
     pub(crate) fn run(args: &[&str], env: &[(String, String)]) -> Ended {
-        let mut child = spawn(args, env);
+        Self::run_fed(args, env, "")
+    }
+
+    /// The same with this on its standard input.
+    pub(crate) fn run_fed(args: &[&str], env: &[(String, String)], input: &str) -> Ended {
+        let mut child =
+            spawn(args, env, if input.is_empty() { Stdio::null() } else { Stdio::piped() });
+        if let Some(mut stdin) = child.stdin.take() {
+            // Who does not read it to the end has seen enough.
+            let _closed = stdin.write_all(input.as_bytes());
+        }
         let output = Output::collect(&mut child);
         let ended = within(DEADLINE, || child.try_wait().unwrap());
         if ended.is_none() {
@@ -227,13 +237,13 @@ impl Drop for Airside {
     }
 }
 
-fn spawn(args: &[&str], env: &[(String, String)]) -> Child {
+fn spawn(args: &[&str], env: &[(String, String)], stdin: Stdio) -> Child {
     Command::new(env!("CARGO_BIN_EXE_airside"))
         .args(args)
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
         .envs(env.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
+        .stdin(stdin)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

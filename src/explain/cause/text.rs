@@ -854,3 +854,26 @@ fn request(cause: &Cause) -> Words {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_cause_stands_in_the_documentation_and_once_in_the_table() {
+        let table = include_str!("text.rs");
+        let documented = include_str!("../../../docs/troubleshooting.md");
+        let name = |line: &'static str| {
+            let name = line.trim().strip_prefix('"')?.strip_suffix("\",")?;
+            let plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+            name.bytes().all(plain).then_some(name)
+        };
+        let mut names: Vec<&str> = table.lines().filter_map(name).collect();
+        assert!(names.len() > 80, "{}", names.len());
+        for name in names.iter().filter(|name| **name != "request_odd") {
+            assert!(documented.contains(&format!("`{name}`")), "{name}");
+        }
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+}
