@@ -98,7 +98,7 @@ fn print(answer: &Explanation, as_json: bool, environment: &Environment) {
     let text = if as_json {
         format!("{:#}\n", json::render(answer))
     } else {
-        text::render(answer, style(environment))
+        text::render(answer, style(environment, stdout().is_terminal()))
     };
     // A closed pipe is the reader's choice.
     let _ = stdout().write_all(text.as_bytes());
@@ -106,8 +106,28 @@ fn print(answer: &Explanation, as_json: bool, environment: &Environment) {
 
 /// Columns and colours for a terminal alone; no colours where it cannot or somebody does not want
 /// them (no-color.org).
-fn style(environment: &Environment) -> Style {
-    let columns = stdout().is_terminal();
+fn style(environment: &Environment, columns: bool) -> Style {
     let unwanted = environment.get("NO_COLOR").is_some() || environment.get("TERM") == Some("dumb");
     Style { columns, colours: columns && !unwanted }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_for_a_terminal_whose_owner_wants_them() {
+        let environment = Environment::of;
+        for (environment, terminal, expected) in [
+            (environment(&[("TERM", "xterm")]), true, true),
+            (environment(&[]), true, true),
+            (environment(&[("NO_COLOR", "1")]), true, false),
+            (environment(&[("NO_COLOR", "")]), true, true),
+            (environment(&[("TERM", "dumb")]), true, false),
+            (environment(&[("TERM", "xterm")]), false, false),
+        ] {
+            let style = style(&environment, terminal);
+            assert_eq!((style.columns, style.colours), (terminal, expected), "{environment:?}");
+        }
+    }
 }

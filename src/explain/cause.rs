@@ -72,6 +72,7 @@ pub enum Cause {
     OtherKeyOrDamaged { kid: String },
     ChangedOrOtherKey { kid: String },
     AirflowSecretDiffers { entry: String },
+    AirflowSecretReading { reading: &'static str, entry: String },
     // What it is.
     IdToken { client_id: String },
     IdTokenOfOurs { client_id: String },

@@ -3,13 +3,19 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::GeneralPurpose;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+
 use super::diagnosis::{Evidence, is_guid};
 use crate::clock::Timestamp;
 use crate::config::{Config, KeySource};
 use crate::jwks::fetch::{Source, Url};
 use crate::jwks::refresh::{fill, restore};
+use crate::jwks::{Algorithm, Key};
+use crate::secret::Secret;
 use crate::token::inspection::Entry;
-use crate::token::{Rules, entra};
+use crate::token::{Rules, entra, jws};
 
 /// Fills the store of the entry, from disk and from where its keys are published.
 pub(super) async fn gather(
@@ -87,6 +93,35 @@ async fn of_microsoft(
 async fn has(source: &Source, url: &str, kid: &str) -> Option<bool> {
     let fetched = source.beside(Url::parse(url).ok()?)?.fetch().await.ok()?;
     Some(fetched.keys.named(Some(kid)).next().is_some())
+}
+
+/// How the file with Airflow's secret has to be read for it to be what signed the token, where that
+/// is not how it is read: a secret is often copied with a line break, in quotes or in base64.
+pub(super) fn reading(
+    config: &Config,
+    entry: &Entry,
+    text: &str,
+    signature: &[u8],
+) -> Option<&'static str> {
+    let file = source_of(config, entry)?.secret_file.as_ref()?;
+    let bytes = std::fs::read(file).ok()?;
+    let trimmed = bytes.trim_ascii();
+    let unquoted = trimmed.get(1..trimmed.len().saturating_sub(1)).unwrap_or_default();
+    let decoded = |engine: &GeneralPurpose| engine.decode(trimmed).unwrap_or_default();
+    let readings = [
+        ("with the line break at its end", bytes.clone()),
+        ("without the blanks around it", trimmed.to_vec()),
+        ("without the quotes around it", unquoted.to_vec()),
+        ("decoded from base64", decoded(&STANDARD)),
+        ("decoded from base64url", decoded(&URL_SAFE)),
+        ("encoded in base64", STANDARD.encode(trimmed).into_bytes()),
+    ];
+    let message = jws::signing_input(text);
+    let signs = |(_, secret): &(&str, Vec<u8>)| {
+        let key = Key::hs512(&Secret::new(secret));
+        !secret.is_empty() && key.verifies(Algorithm::Hs512, message, signature)
+    };
+    readings.iter().find(|reading| signs(reading)).map(|(how, _)| *how)
 }
 
 fn source_of<'c>(config: &'c Config, entry: &Entry) -> Option<&'c KeySource> {

@@ -6,6 +6,7 @@
 //! words stand in [`cause`]. Nothing of a token is sent anywhere, and of its signature no byte is
 //! shown.
 
+mod answer;
 pub mod cause;
 mod diagnosis;
 pub mod input;
@@ -17,8 +18,9 @@ pub mod steps;
 pub mod text;
 mod verdict;
 
+use answer::Judged;
 use cause::Cause;
-use diagnosis::{Evidence, Facts};
+use diagnosis::Facts;
 use input::Input;
 use request::Asked;
 use steps::Step;
@@ -26,11 +28,10 @@ use verdict::Passage;
 
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::policy;
 use crate::proxy::Gate;
 use crate::rejection::{Reason, Rejection};
 use crate::route::Route;
-use crate::token::inspection::{Bearer, Check, Inspection, Outcome};
+use crate::token::inspection::{Bearer, Check, Entry, Inspection, Outcome};
 use crate::token::jws::Parts;
 
 /// What is asked.
@@ -74,6 +75,8 @@ pub struct Verdict {
     pub passage: &'static str,
     /// Where there are no keys: what it would be refused for whatever they are.
     pub in_any_case: Option<Reason>,
+    /// Whether nobody was to look for keys.
+    pub offline: bool,
 }
 
 /// Whose token it is.
@@ -94,7 +97,7 @@ pub struct Caller {
 }
 
 impl Verdict {
-    fn of(verdict: &Result<Passage, Rejection>) -> Self {
+    fn of(verdict: &Result<Passage, Rejection>, offline: bool) -> Self {
         let passage = match verdict {
             Ok(Passage::Caller) => "as this caller",
             Ok(Passage::Token) => "with a token of Airflow's form for this caller",
@@ -105,7 +108,7 @@ impl Verdict {
             Err(_) => "",
         };
         let refusal = verdict.as_ref().err().map(Rejection::reason);
-        Self { refusal, passage, in_any_case: None }
+        Self { refusal, passage, in_any_case: None, offline }
     }
 
     /// 0: let in; 1: no keys, and nothing else decides; 3: refused.
@@ -139,6 +142,11 @@ pub async fn explain(config: &Config, question: Question<'_>, now: Timestamp) ->
         let tid = inspection.claims.as_ref().and_then(|claims| claims.text("tid").ok().flatten());
         keys::look_elsewhere(config, entry, kid, tid, &mut evidence, now).await;
     }
+    if let (Some(entry), Some(Outcome::Failed(_))) =
+        (&inspection.entry, inspection.outcome(Check::Signature))
+    {
+        evidence.reading = keys::reading(config, entry, input.token(), parts.signature());
+    }
     let facts = Facts {
         input: &input,
         inspection: &inspection,
@@ -151,13 +159,9 @@ pub async fn explain(config: &Config, question: Question<'_>, now: Timestamp) ->
         leeway: verifier.leeway(),
         now,
     };
-    let checks = Checks { facts: &facts, verdict: &verdict, mended: mended.as_ref() };
-    let mut answer = checks.answer(&evidence);
-    answer.asked = question.asked;
-    answer.steps = checks.steps(&path, answer.asked.is_some(), inspection_steps(&inspection));
-    answer.causes = checks.causes(&answer.steps);
-    answer.verdict.in_any_case = in_any_case(&answer);
-    answer
+    let asked = question.asked.is_some();
+    let mended = mended.as_ref();
+    Judged { facts: &facts, verdict: &verdict, mended, path: &path, asked }.answer()
 }
 
 /// Whose tokens the path takes.
@@ -170,194 +174,11 @@ fn bearer(gate: &Gate, asked: &Asked) -> Bearer {
 }
 
 /// The entry and the name of a key that it does not have.
-fn unknown_key<'i>(
-    inspection: &'i Inspection<'_>,
-) -> Option<(&'i crate::token::inspection::Entry, &'i str)> {
+fn unknown_key<'i>(inspection: &'i Inspection<'_>) -> Option<(&'i Entry, &'i str)> {
     let Some(Outcome::Failed(rejection)) = inspection.outcome(Check::Key) else { return None };
     let kid = inspection.header.as_ref()?.kid()?;
     (rejection.reason() == Reason::KeyUnknown).then_some(())?;
     Some((inspection.entry.as_ref()?, kid))
-}
-
-/// The checks of the token, with outcomes that can be given away.
-fn inspection_steps(inspection: &Inspection<'_>) -> Vec<(Check, Outcome)> {
-    inspection.steps.iter().map(|(check, outcome)| (*check, again(outcome))).collect()
-}
-
-fn again(outcome: &Outcome) -> Outcome {
-    match outcome {
-        Outcome::Held => Outcome::Held,
-        Outcome::Failed(rejection) => Outcome::Failed(rejection.again()),
-        Outcome::Unjudged(why) => Outcome::Unjudged(why),
-    }
-}
-
-/// What would refuse the token whatever keys there were.
-fn in_any_case(answer: &Explanation) -> Option<Reason> {
-    if answer.verdict.refusal != Some(Reason::KeysUnavailable) {
-        return None;
-    }
-    let mut reasons = answer.steps.iter().filter_map(Step::reason);
-    reasons.find(|reason| *reason != Reason::KeysUnavailable)
-}
-
-/// Everything that was judged.
-struct Checks<'a> {
-    facts: &'a Facts<'a>,
-    verdict: &'a Result<Passage, Rejection>,
-    mended: Option<&'a Result<Passage, Rejection>>,
-}
-
-impl Checks<'_> {
-    fn answer(&self, evidence: &Evidence) -> Explanation {
-        Explanation {
-            verdict: Verdict::of(self.verdict),
-            mended: self.mended.map(Verdict::of),
-            asked: None,
-            steps: Vec::new(),
-            causes: Vec::new(),
-            caller: self.caller(),
-            remarks: diagnosis::remarks(self.facts),
-            clock_ahead: evidence.clock_ahead,
-        }
-    }
-
-    fn steps(&self, path: &Asked, asked: bool, checks: Vec<(Check, Outcome)>) -> Vec<Step> {
-        let mut steps = vec![self.credential()];
-        for (check, outcome) in checks {
-            steps.push(Step {
-                name: steps::name(check),
-                outcome,
-                expected: steps::expected(check, self.facts),
-                found: steps::found(check, self.facts),
-            });
-        }
-        if self.facts.bearer == Bearer::Caller {
-            steps.extend(self.identity());
-        }
-        if asked || self.facts.bearer == Bearer::Worker {
-            steps.push(self.request(path, &steps));
-        }
-        steps
-    }
-
-    /// The header as it was sent: what refuses that has refused it before anything in the token.
-    fn credential(&self) -> Step {
-        let of_header = |reason: Reason| {
-            matches!(
-                reason,
-                Reason::CredentialMissing
-                    | Reason::CredentialMalformed
-                    | Reason::SchemeUnsupported
-                    | Reason::TokenTooLarge
-                    | Reason::HeadersTooLarge
-                    | Reason::RequestMalformed
-            )
-        };
-        let failed = self.verdict.as_ref().err().filter(|rejection| of_header(rejection.reason()));
-        let found = match (self.facts.input.sent(), failed) {
-            (None, _) => "none".to_owned(),
-            (Some(_), None) => "one".to_owned(),
-            (Some(sent), Some(_)) => format!("a value of {} bytes", sent.len()),
-        };
-        Step {
-            name: "credential",
-            outcome: failed.map_or(Outcome::Held, |rejection| Outcome::Failed(rejection.again())),
-            expected: "Authorization: Bearer, one space, the token".into(),
-            found,
-        }
-    }
-
-    /// User name and roles, by claims that may not be verified.
-    fn identity(&self) -> Vec<Step> {
-        let entry = self.facts.inspection.entry.as_ref();
-        let sketch =
-            entry.zip(self.facts.inspection.claims.as_ref()).and_then(|(entry, claims)| {
-                let mapping = self.facts.directory.mapping(entry.issuer)?;
-                Some((mapping, self.facts.directory.sketch(entry.issuer, claims)?))
-            });
-        let Some((mapping, sketch)) = sketch else { return Vec::new() };
-        let airflows = matches!(mapping.origin, crate::identity::Origin::Airflow);
-        let (outcome, found) = told(sketch.username, |name| diagnosis::shown(&name));
-        let username = Step {
-            name: "username",
-            outcome,
-            expected: format!("visible ASCII in the claim {}", mapping.username_claim),
-            found,
-        };
-        let rights = sketch.rights.and_then(|rights| {
-            if !airflows {
-                policy::check_roles(&rights.roles, rights.without_role.as_deref())?;
-            }
-            Ok(rights.roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
-        });
-        let (outcome, found) = told(rights, |roles| roles);
-        let expected = if airflows {
-            "none needed: Airflow knows the rights itself"
-        } else {
-            "at least one mapped value"
-        };
-        vec![username, Step { name: "roles", outcome, expected: expected.into(), found }]
-    }
-
-    /// The request: what the path itself refuses, or what it refuses this caller.
-    fn request(&self, path: &Asked, earlier: &[Step]) -> Step {
-        let told = |rejection: &Rejection| {
-            let said = earlier.iter().filter_map(Step::reason).any(|r| r == rejection.reason());
-            if said {
-                Outcome::Unjudged("the token is refused before that")
-            } else {
-                Outcome::Failed(rejection.again())
-            }
-        };
-        Step {
-            name: "request",
-            outcome: self.verdict.as_ref().map_or_else(told, |_| Outcome::Held),
-            expected: "a path that is open to such a caller".into(),
-            found: format!("{} {}", path.method, diagnosis::shown(path.target.path())),
-        }
-    }
-
-    /// The cause of the verdict, then those of everything else that failed.
-    fn causes(&self, steps: &[Step]) -> Vec<Cause> {
-        let decisive = self.verdict.as_ref().err();
-        let all = decisive.into_iter().chain(steps.iter().filter_map(Step::rejection));
-        let mut causes: Vec<Cause> = Vec::new();
-        for cause in all.map(|rejection| diagnosis::cause(rejection, self.facts)) {
-            if !causes.iter().any(|known| known.says().name == cause.says().name) {
-                causes.push(cause);
-            }
-        }
-        causes
-    }
-
-    fn caller(&self) -> Option<Caller> {
-        let entry = self.facts.inspection.entry.as_ref()?;
-        let claims = self.facts.inspection.claims.as_ref()?;
-        let mapping = self.facts.directory.mapping(entry.issuer)?;
-        let sketch = self.facts.directory.sketch(entry.issuer, claims)?;
-        let rights = sketch.rights.ok();
-        let names = |rights: &crate::identity::Rights| {
-            rights.roles.iter().map(ToString::to_string).collect()
-        };
-        let teams = rights.as_ref().and_then(|rights| rights.teams.as_ref());
-        Some(Caller {
-            issuer: mapping.issuer.to_string(),
-            username: sketch.username.ok()?,
-            roles: rights.as_ref().map(names).unwrap_or_default(),
-            teams: teams.map(|teams| teams.iter().map(|team| team.name().to_owned()).collect()),
-            issued_by_airflow: matches!(mapping.origin, crate::identity::Origin::Airflow),
-            verified: entry.named && self.facts.inspection.is_signed(),
-        })
-    }
-}
-
-/// An outcome and what was found.
-fn told<T>(result: Result<T, Rejection>, show: impl Fn(T) -> String) -> (Outcome, String) {
-    match result {
-        Ok(value) => (Outcome::Held, show(value)),
-        Err(rejection) => (Outcome::Failed(rejection), "nothing that can be used".to_owned()),
-    }
 }
 
 /// Seconds as people say them.

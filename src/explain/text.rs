@@ -73,7 +73,8 @@ fn verdict(out: &mut String, answer: &Explanation, style: Style) {
         Some(reason) => refused(reason),
     };
     let _ = writeln!(out, "{line}");
-    if let Some(reason) = answer.verdict.refusal {
+    let known = |reason: &Reason| *reason != Reason::KeysUnavailable || !answer.verdict.offline;
+    if let Some(reason) = answer.verdict.refusal.filter(known) {
         let _ = writeln!(out, "{}", reason.sentence());
     }
     if let Some(mended) = &answer.mended {
@@ -91,6 +92,9 @@ fn no_keys(verdict: &Verdict, style: Style) -> String {
         style.paint(Paint::Bad, "cannot be verified, would be answered")
     );
     match verdict.in_any_case {
+        None if verdict.offline => {
+            style.paint(Paint::Bad, "cannot be verified without keys (--offline)")
+        }
         None => answered,
         Some(reason) => format!("{answered}; with any keys it would be refused: {}", reason.name()),
     }
@@ -139,7 +143,10 @@ fn further(step: &Step) -> Vec<(&'static str, String)> {
     if let Some(reason) = step.reason() {
         further.push(("reason", reason.name().to_owned()));
     }
-    further.extend(step.why().map(|why| ("because", why)));
+    // Expected and found say it already.
+    let plain = [Reason::AudienceMismatch, Reason::IssuerUnknown, Reason::AlgorithmNotAllowed];
+    let said = step.reason().is_some_and(|reason| plain.contains(&reason));
+    further.extend(step.why().filter(|_| !said).map(|why| ("because", why)));
     further
 }
 
@@ -176,7 +183,8 @@ fn about(out: &mut String, answer: &Explanation, style: Style) {
 }
 
 fn described(caller: &Caller) -> String {
-    let believed = if caller.verified { "" } else { ", as the token says and nobody vouches for" };
+    let believed =
+        if caller.verified { "" } else { " (so the token says; no signature vouches for it)" };
     let rights = if caller.issued_by_airflow {
         "with the rights that Airflow gives the token".to_owned()
     } else if caller.roles.is_empty() {
@@ -186,7 +194,7 @@ fn described(caller: &Caller) -> String {
     };
     let teams = caller.teams.as_ref().map(|teams| format!(", teams: {}", teams.join(", ")));
     let teams = teams.unwrap_or_default();
-    format!("{} of {} {rights}{teams}{believed}", caller.username, caller.issuer)
+    format!("{} of {}, {rights}{teams}{believed}", caller.username, caller.issuer)
 }
 
 fn clock(offset: i64) -> String {
@@ -209,4 +217,55 @@ fn clock(offset: i64) -> String {
 
 fn lead(style: Style, label: &str) -> String {
     if style.columns { "  ".to_owned() } else { format!("{label}: ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::explain::cause::Cause;
+    use crate::rejection::Rejection;
+    use crate::token::inspection::Outcome;
+
+    fn answer() -> Explanation {
+        let step = |name, outcome| Step {
+            name,
+            outcome,
+            expected: "one of ours".to_owned(),
+            found: "another".to_owned(),
+        };
+        let late = Rejection::found_that(Reason::TokenExpired, "60 s ago");
+        let refusal = Some(Reason::TokenExpired);
+        Explanation {
+            verdict: Verdict { refusal, passage: "", in_any_case: None, offline: false },
+            mended: None,
+            asked: None,
+            steps: vec![
+                step("shape", Outcome::Held),
+                step("times", Outcome::Failed(late)),
+                step("client", Outcome::Unjudged("nobody knows")),
+            ],
+            causes: vec![Cause::Expired { ago: 60, lifetime: None }],
+            caller: None,
+            remarks: vec!["worth knowing".to_owned()],
+            clock_ahead: Some(-7),
+        }
+    }
+
+    #[test]
+    fn a_terminal_gets_columns_and_colours_and_a_pipe_plain_lines() {
+        let text = render(&answer(), Style { columns: true, colours: true });
+        assert!(text.contains("\x1b[31mFAILED\x1b[0m  times "), "{text}");
+        let text = render(&answer(), Style { columns: true, colours: false });
+        assert!(!text.contains('\x1b') && text.contains("\n  FAILED  times  "), "{text}");
+        let plain = render(&answer(), Style { columns: false, colours: false });
+        let lines: Vec<&str> = plain.lines().collect();
+        assert_eq!(lines[0], "would be refused: 401 token_expired");
+        let times = "check times: failed; another; expected one of ours; reason token_expired; because 60 s ago";
+        assert_eq!(
+            lines[2..5],
+            ["check shape: ok; another", times, "check client: unjudged; nobody knows"]
+        );
+        assert!(plain.contains("clock: this host's is 7 s ahead"), "{plain}");
+        assert!(lines.iter().all(|line| !line.is_empty() && !line.starts_with(' ')), "{plain}");
+    }
 }

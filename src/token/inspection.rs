@@ -102,6 +102,18 @@ impl Inspection<'_> {
     }
 }
 
+impl Outcome {
+    /// The same once more: a refusal belongs to whoever answers with it.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        match self {
+            Self::Held => Self::Held,
+            Self::Failed(rejection) => Self::Failed(rejection.again()),
+            Self::Unjudged(why) => Self::Unjudged(why),
+        }
+    }
+}
+
 impl From<Result<(), Rejection>> for Outcome {
     fn from(verdict: Result<(), Rejection>) -> Self {
         match verdict {

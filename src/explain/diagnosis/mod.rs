@@ -62,6 +62,8 @@ pub(super) struct Evidence {
     pub(super) of_app: bool,
     /// The tenant of the token, where its set has it.
     pub(super) of_tenant: Option<String>,
+    /// How else the file with the secret has to be read to have the one that signed.
+    pub(super) reading: Option<&'static str>,
     /// Who was asked for it.
     pub(super) asked: Vec<String>,
     /// Why they could not be had from where.
@@ -170,18 +172,39 @@ pub(super) fn key_of(issuer: usize) -> String {
     format!("issuers[{issuer}]")
 }
 
-/// Text of a stranger's as it may be shown: without control characters, and not without end.
+/// Text of a stranger's as it may be shown: nothing in it acts on a terminal, and it ends.
 pub(super) fn shown(text: &str) -> String {
-    let cut: String = text.chars().take(MOST_SHOWN).collect();
-    let more = if cut.len() < text.len() { "…" } else { "" };
-    format!("{}{more}", cut.escape_debug())
+    let mut shown: String = text.chars().take(MOST_SHOWN).flat_map(harmless).collect();
+    if text.chars().nth(MOST_SHOWN).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
-const MOST_SHOWN: usize = 200;
+/// As it is, or escaped where it is no character to look at.
+fn harmless(c: char) -> impl Iterator<Item = char> {
+    let quote = matches!(c, '"' | '\'' | '\\');
+    let (plain, escaped) = if quote { (Some(c), None) } else { (None, Some(c.escape_debug())) };
+    plain.into_iter().chain(escaped.into_iter().flatten())
+}
+
+const MOST_SHOWN: usize = 400;
 
 /// Whether the text is a GUID.
 pub(super) fn is_guid(text: &str) -> bool {
     let groups: Vec<&str> = text.split('-').collect();
     let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
     lengths == [8, 4, 4, 4, 12] && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_does_not_act_on_a_terminal_and_ends() {
+        assert_eq!(shown("a \"b\" \\ é"), "a \"b\" \\ é");
+        assert_eq!(shown("\u{1b}[31m\n\u{202e}"), "\\u{1b}[31m\\n\\u{202e}");
+        assert_eq!(shown(&"x".repeat(9999)).chars().count(), MOST_SHOWN + 1);
+    }
 }

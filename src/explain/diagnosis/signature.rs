@@ -88,7 +88,10 @@ pub(super) fn invalid(facts: &Facts<'_>) -> Cause {
         return Cause::SignatureAbsent;
     }
     if facts.algorithm() == Algorithm::Hs512.name() {
-        return Cause::AirflowSecretDiffers { entry: facts.key() };
+        return match facts.keys.reading {
+            Some(reading) => Cause::AirflowSecretReading { reading, entry: facts.key() },
+            None => Cause::AirflowSecretDiffers { entry: facts.key() },
+        };
     }
     let Some(keys) = &facts.keys.keys else { return Cause::OtherKeyOrDamaged { kid } };
     let named: Vec<&Key> = candidates(keys, facts.kid());

@@ -173,6 +173,15 @@ fn an_algorithm_of_somebody_elses_is_named() {
         bench.refused(&pasted, reason, cause, fix);
     }
     bench.let_in("Airflow's own", &airflow::token());
+    for secret in [format!("{SECRET}\n"), format!("\"{SECRET}\"")] {
+        let signed = hs512(secret.as_bytes(), &header("HS512"), airflows.value());
+        let (cause, fix) = if secret.ends_with('"') {
+            ("airflow_secret_differs", "jwt_secret")
+        } else {
+            ("airflow_secret_reading", "very bytes")
+        };
+        bench.refused(&signed, "signature_invalid", cause, fix);
+    }
     let pem = key.public_pem();
     let mut bench = Bench::with(|config| {
         let file = config.file("airflow.pem", &pem).display().to_string();
