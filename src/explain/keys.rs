@@ -8,13 +8,16 @@ use base64::engine::GeneralPurpose;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
 use super::diagnosis::{Evidence, is_guid};
+use super::input::Input;
 use crate::clock::Timestamp;
 use crate::config::{Config, KeySource};
 use crate::jwks::fetch::{Source, Url};
 use crate::jwks::refresh::{fill, restore};
 use crate::jwks::{Algorithm, Key};
+use crate::rejection::Reason;
 use crate::secret::Secret;
-use crate::token::inspection::Entry;
+use crate::token::inspection::{Check, Entry, Inspection, Outcome};
+use crate::token::jws::Parts;
 use crate::token::{Rules, entra, jws};
 
 /// Fills the store of the entry, from disk and from where its keys are published.
@@ -37,8 +40,33 @@ pub(super) async fn gather(
     evidence
 }
 
+/// Looks for more where the key or the signature failed.
+pub(super) async fn look_on(
+    config: &Config,
+    inspection: &Inspection<'_>,
+    input: &Input,
+    parts: &Parts,
+    evidence: &mut Evidence,
+    now: Timestamp,
+) {
+    let Some(entry) = &inspection.entry else { return };
+    let failed = |check| match inspection.outcome(check) {
+        Some(Outcome::Failed(rejection)) => Some(rejection.reason()),
+        Some(Outcome::Held | Outcome::Unjudged(_)) | None => None,
+    };
+    if failed(Check::Signature).is_some() {
+        evidence.reading = reading(config, entry, input.token(), parts.signature());
+    }
+    let kid = inspection.header.as_ref().and_then(|header| header.kid());
+    if let (Some(Reason::KeyUnknown), Some(kid)) = (failed(Check::Key), kid) {
+        let claims = inspection.claims.as_ref();
+        let tid = claims.and_then(|claims| claims.text("tid").ok().flatten());
+        look_elsewhere(config, entry, kid, tid, evidence, now).await;
+    }
+}
+
 /// Who has the key of this name, where the entry does not.
-pub(super) async fn look_elsewhere(
+async fn look_elsewhere(
     config: &Config,
     entry: &Entry,
     kid: &str,
@@ -97,12 +125,7 @@ async fn has(source: &Source, url: &str, kid: &str) -> Option<bool> {
 
 /// How the file with Airflow's secret has to be read for it to be what signed the token, where that
 /// is not how it is read: a secret is often copied with a line break, in quotes or in base64.
-pub(super) fn reading(
-    config: &Config,
-    entry: &Entry,
-    text: &str,
-    signature: &[u8],
-) -> Option<&'static str> {
+fn reading(config: &Config, entry: &Entry, text: &str, signature: &[u8]) -> Option<&'static str> {
     let file = source_of(config, entry)?.secret_file.as_ref()?;
     let bytes = std::fs::read(file).ok()?;
     let trimmed = bytes.trim_ascii();

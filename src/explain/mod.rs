@@ -31,7 +31,7 @@ use crate::config::Config;
 use crate::proxy::Gate;
 use crate::rejection::{Reason, Rejection};
 use crate::route::Route;
-use crate::token::inspection::{Bearer, Check, Entry, Inspection, Outcome};
+use crate::token::inspection::Bearer;
 use crate::token::jws::Parts;
 
 /// What is asked.
@@ -138,15 +138,7 @@ pub async fn explain(config: &Config, question: Question<'_>, now: Timestamp) ->
     };
     let bearer = bearer(gate, &path);
     let inspection = verifier.inspect(input.token(), &parts, bearer, now).await;
-    if let Some((entry, kid)) = unknown_key(&inspection) {
-        let tid = inspection.claims.as_ref().and_then(|claims| claims.text("tid").ok().flatten());
-        keys::look_elsewhere(config, entry, kid, tid, &mut evidence, now).await;
-    }
-    if let (Some(entry), Some(Outcome::Failed(_))) =
-        (&inspection.entry, inspection.outcome(Check::Signature))
-    {
-        evidence.reading = keys::reading(config, entry, input.token(), parts.signature());
-    }
+    keys::look_on(config, &inspection, &input, &parts, &mut evidence, now).await;
     let facts = Facts {
         input: &input,
         inspection: &inspection,
@@ -171,14 +163,6 @@ fn bearer(gate: &Gate, asked: &Asked) -> Bearer {
         Ok(Route::Task(_) | Route::Edge(_)) => Bearer::Worker,
         _ => Bearer::Caller,
     }
-}
-
-/// The entry and the name of a key that it does not have.
-fn unknown_key<'i>(inspection: &'i Inspection<'_>) -> Option<(&'i Entry, &'i str)> {
-    let Some(Outcome::Failed(rejection)) = inspection.outcome(Check::Key) else { return None };
-    let kid = inspection.header.as_ref()?.kid()?;
-    (rejection.reason() == Reason::KeyUnknown).then_some(())?;
-    Some((inspection.entry.as_ref()?, kid))
 }
 
 /// Seconds as people say them.

@@ -48,7 +48,12 @@ pub fn render(answer: &Explanation, style: Style) -> String {
         check(&mut out, step, style);
     }
     for (index, cause) in answer.causes.iter().enumerate() {
-        let label = if index == 0 { "Cause" } else { "Also" };
+        let label = match (answer.verdict.refusal, index) {
+            // The path lets it in; others would not.
+            (None, _) => "Elsewhere",
+            (Some(_), 0) => "Cause",
+            (Some(_), _) => "Also",
+        };
         self::cause(&mut out, label, &cause.says(), style);
     }
     about(&mut out, answer, style);

@@ -376,6 +376,17 @@ mod tests {
     }
 
     #[test]
+    fn beside_a_set_there_are_those_of_the_same_host_alone() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        let source = Source::keys(url("https://idp.example/a/keys"), None, Duration::from_secs(1));
+        let source = source.unwrap();
+        assert!(source.beside(url("https://idp.example/b/keys?appid=c")).is_some());
+        for other in ["https://evil.example/b", "http://idp.example/b", "https://idp.example:8/b"] {
+            assert!(source.beside(url(other)).is_none(), "{other}");
+        }
+    }
+
+    #[test]
     fn loopback_is_this_machine_and_nothing_that_looks_like_it() {
         for (url, expected) in [
             ("http://localhost:1/", true),

@@ -533,6 +533,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn at_rest_nobody_waits_for_a_fetch_that_nobody_makes() {
+        let store = store();
+        let begun = Instant::now();
+        store.rest();
+        assert_eq!(find(&store, "a").await.unwrap_err(), Reason::KeysUnavailable);
+        fetch(&store, Some(keys(&["a"])));
+        assert_eq!(find(&store, "b").await.unwrap_err(), Reason::KeyUnknown);
+        assert!(find(&store, "a").await.is_ok());
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_request_with_a_new_kid_waits_for_its_fetch() {
         let store = store();
         fetch(&store, Some(keys(&["a"])));

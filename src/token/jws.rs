@@ -238,6 +238,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_token_can_be_glimpsed_as_far_as_it_goes() {
+        let good = token("{}", r#"{"iss":"x"}"#);
+        let (whole, glimpsed) = (Parts::split(&good).unwrap(), Parts::glimpse(&good));
+        assert_eq!(whole.payload, glimpsed.payload);
+        assert_eq!(whole.signature, glimpsed.signature);
+        let padded = Parts::glimpse("e30=.e31.c2+/");
+        assert_eq!((&padded.header[..], &padded.payload[..]), (&b"{}"[..], &b"{}"[..]));
+        assert_eq!(padded.signature.len(), 3);
+        for nothing in ["", "..", "a", "e3~.e30", "\u{2026}"] {
+            let parts = Parts::glimpse(nothing);
+            assert!(parts.header.is_empty() && parts.signature.is_empty(), "{nothing}");
+        }
+    }
+
+    #[test]
     fn a_header_that_asks_for_more_is_refused() {
         for header in [
             r#"{"crit":[]}"#,
