@@ -88,6 +88,12 @@ impl Callers {
         &self.verifier
     }
 
+    /// What turns claims into callers.
+    #[must_use]
+    pub const fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
     /// Who presents this token, if it is valid at `now`.
     pub async fn recognise(
         &self,

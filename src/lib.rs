@@ -20,7 +20,8 @@
 //! Around the path: [`config`] (what is written, and the valid settings made of it), [`app`] (from
 //! settings to bound sockets and back), [`generation`] (what of it can be replaced while requests
 //! run) and [`watch`] (when), [`check`] (a rehearsal of it), [`admin`], [`telemetry`], [`shutdown`],
-//! [`crash`], [`clock`], [`loopback`], [`secret`], [`pem`], [`shell`], the commands in [`cli`], and,
+//! [`crash`], [`clock`], [`loopback`], [`secret`], [`pem`], [`shell`], the commands in [`cli`],
+//! [`explain`] (the same path for a token whose owner wants to know why), and,
 //! for development only, `dev`.
 
 pub mod admin;
@@ -36,6 +37,7 @@ pub mod credential;
 #[cfg(feature = "dev")]
 pub mod dev;
 pub mod downstream;
+pub mod explain;
 pub mod failures;
 pub mod generation;
 pub mod handoff;

@@ -7,6 +7,7 @@ use hyper::body::Incoming;
 
 use crate::caller::Authenticated;
 use crate::credential::has_session_cookie;
+use crate::identity::AirflowRole;
 use crate::rejection::{Reason, Rejection};
 use crate::route::{Class, EdgeRoute, ExchangeRoute, OpenRoute, ProtectedRoute, TaskRoute};
 use crate::sanitize::{Inbound, WebSocket};
@@ -115,10 +116,15 @@ pub fn grant_token(_route: &ExchangeRoute, caller: Authenticated) -> Result<Enti
 }
 
 fn check_role(caller: &Authenticated) -> Result<(), Rejection> {
-    if !caller.principal().roles().is_empty() {
+    check_roles(caller.principal().roles(), caller.without_role())
+}
+
+/// One role is enough, and none is too little, for this reason.
+pub fn check_roles(roles: &[AirflowRole], without_role: Option<&str>) -> Result<(), Rejection> {
+    if !roles.is_empty() {
         return Ok(());
     }
-    let found = caller.without_role().unwrap_or("no role").to_owned();
+    let found = without_role.unwrap_or("no role").to_owned();
     Err(Rejection::found_that(Reason::RoleMissing, found))
 }
 

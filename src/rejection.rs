@@ -5,6 +5,7 @@
 //! log also gets what was found.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 /// Why a request was refused: stable names that users, dashboards and alerts rely on.
@@ -130,6 +132,12 @@ impl Reason {
         self.row().2
     }
 
+    /// Where the documentation has cause and cure.
+    #[must_use]
+    pub const fn help(self) -> Help {
+        Help(self)
+    }
+
     #[rustfmt::skip]
     const fn row(self) -> (StatusCode, &'static str, &'static str) {
         const BAD: StatusCode = StatusCode::BAD_REQUEST;
@@ -183,6 +191,48 @@ impl Reason {
     }
 }
 
+/// The section of the documentation about a reason.
+#[derive(Clone, Copy, Debug)]
+pub struct Help(Reason);
+
+/// A problem document (RFC 9457, section 3.1) with members of ours (section 3.2).
+#[derive(Serialize)]
+struct Problem<'a> {
+    #[serde(rename = "type")]
+    kind: Urn,
+    title: Option<&'static str>,
+    status: u16,
+    detail: &'static str,
+    reason: &'static str,
+    request_id: &'a str,
+    help: Help,
+}
+
+/// The type of a problem, which is a name and no address.
+struct Urn(Reason);
+
+impl Serialize for Urn {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("urn:airside:problem:{}", self.0.name()))
+    }
+}
+
+impl Serialize for Help {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl fmt::Display for Help {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.0.name();
+        match env!("CARGO_PKG_REPOSITORY") {
+            "" => write!(f, "docs/troubleshooting.md#{name}"),
+            home => write!(f, "{home}/blob/main/docs/troubleshooting.md#{name}"),
+        }
+    }
+}
+
 /// A refusal on its way to the caller, with what only the log may know.
 #[derive(Debug)]
 pub struct Rejection {
@@ -231,6 +281,12 @@ impl Rejection {
         self.reason
     }
 
+    /// The same refusal once more, without what only its answer needs.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self { found: self.found.clone(), ..Self::from(self.reason) }
+    }
+
     /// What was found and expected: for the log, never a byte of a token's text.
     #[must_use]
     pub fn found(&self) -> Option<&str> {
@@ -274,14 +330,15 @@ impl Rejection {
     #[must_use]
     pub fn answer(&self, request_id: &str, others: &[&'static str]) -> Response<Bytes> {
         let status = self.reason.status();
-        let body = json!({
-            "type": format!("urn:airside:problem:{}", self.reason.name()),
-            "title": status.canonical_reason(),
-            "status": status.as_u16(),
-            "detail": self.reason.sentence(),
-            "reason": self.reason.name(),
-            "request_id": request_id,
-        });
+        let body = Problem {
+            kind: Urn(self.reason),
+            title: status.canonical_reason(),
+            status: status.as_u16(),
+            detail: self.reason.sentence(),
+            reason: self.reason.name(),
+            request_id,
+            help: self.reason.help(),
+        };
         let mut answer = json_answer(status, "application/problem+json", &body);
         let headers = answer.headers_mut();
         if let Some(challenge) = self.challenge() {
@@ -374,8 +431,14 @@ pub fn token_answer(body: &Value) -> Response<Bytes> {
     answer
 }
 
-fn json_answer(status: StatusCode, content_type: &'static str, body: &Value) -> Response<Bytes> {
-    let mut answer = Response::new(Bytes::from(body.to_string()));
+fn json_answer(
+    status: StatusCode,
+    content_type: &'static str,
+    body: &impl Serialize,
+) -> Response<Bytes> {
+    // Only maps whose keys are no text, and writers that fail, make this fail.
+    let body = serde_json::to_vec(body).unwrap_or_default();
+    let mut answer = Response::new(Bytes::from(body));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -409,11 +472,21 @@ mod tests {
     }
 
     #[test]
-    fn every_reason_is_documented() {
-        let documented = include_str!("../docs/reasons.md");
-        for reason in Reason::ALL {
-            assert!(documented.contains(&format!("`{}`", reason.name())), "{}", reason.name());
-        }
+    fn every_reason_has_its_section_and_no_section_is_left_over() {
+        let documented = include_str!("../docs/troubleshooting.md");
+        let mut sections: Vec<&str> =
+            documented.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+        let mut reasons = Reason::ALL.map(Reason::name);
+        sections.sort_unstable();
+        reasons.sort_unstable();
+        assert_eq!(sections, reasons);
+    }
+
+    #[test]
+    fn a_refusal_points_to_its_section() {
+        let answer = Rejection::from(Reason::RoleMissing).answer("r1", &[]);
+        let body: serde_json::Value = serde_json::from_slice(answer.body()).unwrap();
+        assert!(body["help"].as_str().unwrap().ends_with("docs/troubleshooting.md#role_missing"));
     }
 
     #[test]

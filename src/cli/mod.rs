@@ -5,6 +5,7 @@ pub mod completions;
 pub mod config;
 #[cfg(feature = "dev")]
 pub mod dev;
+pub mod explain;
 pub mod healthcheck;
 pub mod schema;
 pub mod serve;
@@ -32,6 +33,8 @@ enum Command {
         #[command(flatten)]
         overrides: Overrides,
     },
+    /// Say what the configuration makes of a token, step by step, and what to change.
+    Explain(explain::ExplainArgs),
     /// Try it out on this machine, with an issuer that imitates Entra.
     #[cfg(feature = "dev")]
     Dev(dev::DevArgs),
@@ -58,7 +61,6 @@ pub mod exit {
     /// Something failed at run time.
     pub const FAILED: u8 = 1;
     /// The command line is wrong; clap uses the same.
-    #[cfg(feature = "dev")]
     pub const USAGE: u8 = 2;
     /// Somebody who was asked does not answer.
     pub const UNANSWERED: u8 = 3;
@@ -73,6 +75,7 @@ pub fn run() -> ExitCode {
     let environment = Environment::of_process();
     match arguments.command {
         Command::Serve { overrides } => serve::run(&overrides, &environment),
+        Command::Explain(args) => explain::run(args, &environment),
         #[cfg(feature = "dev")]
         Command::Dev(args) => dev::run(&args, &environment),
         #[cfg(feature = "dev")]

@@ -71,6 +71,17 @@ pub fn read(overrides: &Overrides, environment: &Environment) -> Result<Layers, 
     Ok(layers)
 }
 
+/// An Airflow and a hand-off, where none are named.
+pub(super) fn make_up_airflow(tree: &mut Tree) {
+    let text = |text: &str| Node::loose(text, &Origin::Default);
+    if tree.root.get("upstream").is_none() {
+        tree.set(&["upstream", "url"], text("http://127.0.0.1:8081"));
+    }
+    if tree.root.get("handoff").is_none() {
+        tree.set(&["handoff", "type"], text("headers"));
+    }
+}
+
 fn parse(file: &PathBuf, environment: &Environment) -> Result<Layers, Problems> {
     let name = file.display().to_string();
     let nothing = Tree::empty(&name);

@@ -71,6 +71,25 @@ pub fn admin_listen(overrides: &Overrides, environment: &Environment) -> Result<
     Ok(written.and_then(Node::text).map_or_else(|| Admin::default().listen.0, str::to_owned))
 }
 
+/// Reads the configuration to explain tokens by. Where it is in no file, issuers are enough: what
+/// concerns Airflow alone is made up, since nothing is sent there.
+pub fn read_to_explain(
+    overrides: &Overrides,
+    environment: &Environment,
+) -> Result<Config, Problems> {
+    let Layers { mut tree, problems } = layers::read(overrides, environment)?;
+    if overrides.file(environment).is_none() {
+        if tree.root.get("issuers").is_none() {
+            let mut findings = Findings::about(&tree);
+            let hint = "name the configuration with -c FILE (or AIRSIDE_CONFIG), or the issuer with --entra-tenant GUID --entra-client-id GUID";
+            findings.add("issuers", "nothing", "an issuer to hold the token against", Some(hint));
+            return findings.conclude(None);
+        }
+        layers::make_up_airflow(&mut tree);
+    }
+    build(&tree, problems, &[]).config
+}
+
 /// Makes valid settings of a tree.
 pub fn from_tree(tree: &Tree) -> Result<Config, Problems> {
     build(tree, Vec::new(), &[]).config

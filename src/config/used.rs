@@ -15,7 +15,7 @@ mod upstream;
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,6 +94,8 @@ pub struct KeySource {
     pub store: Arc<KeyStore>,
     /// Where keys are fetched; `None` for keys that are given.
     pub source: Option<Source>,
+    /// The file with the secret, where that is the key.
+    pub secret_file: Option<PathBuf>,
     /// Where the last good ones are kept.
     pub cache: Option<CacheFile>,
     /// The age at which they are fetched again.

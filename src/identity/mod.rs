@@ -3,5 +3,7 @@
 pub mod principal;
 pub mod roles;
 
-pub use principal::{Basis, Directory, Identified, Mapping, Origin, Principal, Statement};
+pub use principal::{
+    Basis, Directory, Identified, Mapping, Origin, Principal, Rights, Sketch, Statement,
+};
 pub use roles::{AirflowRole, AirflowTeam, Held, RoleMap, TeamMap};

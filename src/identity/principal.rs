@@ -197,12 +197,7 @@ impl Directory {
     pub fn identify(&self, token: &VerifiedClaims<'_>) -> Result<Identified, Rejection> {
         let mapping = self.mappings.get(token.issuer()).ok_or(Reason::IssuerUnknown)?;
         let claims = token.claims();
-        let username = claims.required_text(&mapping.username_claim)?;
-        let username = if username.is_empty() || mapping.username_prefix.is_empty() {
-            safe(username, "user name")?
-        } else {
-            safe(&format!("{}{username}", mapping.username_prefix), "user name")?
-        };
+        let username = username(mapping, claims)?;
         let Rights { roles, teams, without_role } = self.rights(mapping, claims)?;
         let role_list = join(&roles)?;
         let key = Key { issuer: token.issuer(), username, roles: role_list, teams };
@@ -218,6 +213,23 @@ impl Directory {
             })
         });
         Ok(Identified { principal, without_role })
+    }
+
+    /// What these claims say of a caller, be they verified or not: a proof of nothing.
+    #[must_use]
+    pub fn sketch(&self, issuer: usize, claims: &Claims<'_>) -> Option<Sketch> {
+        let mapping = self.mapping(issuer)?;
+        let name = username(mapping, claims);
+        let username = name.map(|name| name.to_str().unwrap_or_default().to_owned());
+        let rights = self.rights(mapping, claims);
+        let rights = rights.and_then(|rights| join(&rights.roles).map(|_| rights));
+        Some(Sketch { username, rights })
+    }
+
+    /// How the claims of the issuer at this place become a principal.
+    #[must_use]
+    pub fn mapping(&self, issuer: usize) -> Option<&Mapping> {
+        self.mappings.get(issuer)
     }
 
     fn rights(&self, mapping: &Mapping, claims: &Claims<'_>) -> Result<Rights, Rejection> {
@@ -243,10 +255,32 @@ impl Directory {
 const MOST_PRINCIPALS: u64 = 100_000;
 
 /// What a caller holds, and where that is no role, why.
-struct Rights {
-    roles: Vec<AirflowRole>,
-    teams: Option<Vec<AirflowTeam>>,
-    without_role: Option<String>,
+#[derive(Debug)]
+pub struct Rights {
+    /// The Airflow roles after mapping.
+    pub roles: Vec<AirflowRole>,
+    /// The Airflow teams after mapping.
+    pub teams: Option<Vec<AirflowTeam>>,
+    /// Why there is no role.
+    pub without_role: Option<String>,
+}
+
+/// What claims say of a caller.
+#[derive(Debug)]
+pub struct Sketch {
+    /// The user name.
+    pub username: Result<String, Rejection>,
+    /// What the caller would hold.
+    pub rights: Result<Rights, Rejection>,
+}
+
+fn username(mapping: &Mapping, claims: &Claims<'_>) -> Result<HeaderValue, Rejection> {
+    let username = claims.required_text(&mapping.username_claim)?;
+    if username.is_empty() || mapping.username_prefix.is_empty() {
+        safe(username, "user name")
+    } else {
+        safe(&format!("{}{username}", mapping.username_prefix), "user name")
+    }
 }
 
 fn values<'c>(claims: &'c Claims<'_>, pointer: &str) -> Result<Vec<&'c str>, Rejection> {

@@ -45,6 +45,12 @@ impl AirflowTeam {
     pub fn new(name: &str) -> Option<Self> {
         is_visible(name).then(|| Self(name.to_owned()))
     }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0
+    }
 }
 
 /// `SimpleAuthManagerRole` of airflow-core, lowest first.
@@ -78,6 +84,11 @@ impl<T: Clone + PartialEq> ValueMap<T> {
     #[must_use]
     pub const fn new(rows: Vec<(String, Vec<T>)>) -> Self {
         Self(rows)
+    }
+
+    /// The token values that mean something.
+    pub fn values(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(value, _)| value.as_str())
     }
 
     /// What `values` give, in the map's order, each once.

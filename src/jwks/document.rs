@@ -54,6 +54,17 @@ pub struct Key {
     kid: Option<Box<str>>,
     issuer: Option<Box<str>>,
     material: Material,
+    numbers: Option<Box<RsaNumbers>>,
+}
+
+/// Modulus and exponent of an RSA key, big-endian: to say what is wrong with a signature that does
+/// not verify, never to verify one.
+#[derive(Clone, Debug)]
+pub struct RsaNumbers {
+    /// The modulus.
+    pub n: Vec<u8>,
+    /// The public exponent.
+    pub e: Vec<u8>,
 }
 
 enum Material {
@@ -66,7 +77,7 @@ impl Key {
     #[must_use]
     pub fn hs512(secret: &Secret) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA512, secret.expose());
-        Self { kid: None, issuer: None, material: Material::Hmac(Box::new(key)) }
+        Self { kid: None, issuer: None, material: Material::Hmac(Box::new(key)), numbers: None }
     }
 
     /// A public key as `SubjectPublicKeyInfo` in DER (RFC 5280, section 4.1.2.7); `None` when it is
@@ -94,7 +105,14 @@ impl Key {
             kid,
             issuer: None,
             material: Material::Public(fits),
+            numbers: None,
         })
+    }
+
+    /// Its numbers, where it is an RSA key of a JWK Set.
+    #[must_use]
+    pub fn rsa_numbers(&self) -> Option<&RsaNumbers> {
+        self.numbers.as_deref()
     }
 
     /// The issuer that the key names itself, as Entra's v2 documents do; may hold `{tenantid}`.
@@ -315,7 +333,9 @@ fn usable(entry: &Value) -> Result<Key, &'static str> {
         return Err("`kid` is not a string");
     }
     let (kid, issuer) = (text("kid").map(Into::into), text("issuer").map(Into::into));
-    Ok(Key { kid, issuer, material: Material::Public(fits) })
+    let numbers = number(text("n")).zip(number(text("e")));
+    let numbers = numbers.map(|(n, e)| Box::new(RsaNumbers { n, e }));
+    Ok(Key { kid, issuer, material: Material::Public(fits), numbers })
 }
 
 type Fits = Vec<(Algorithm, ParsedPublicKey)>;

@@ -5,9 +5,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use reqwest::header::{CACHE_CONTROL, HeaderMap};
+use reqwest::header::{AGE, CACHE_CONTROL, DATE, HeaderMap};
 use reqwest::redirect::Policy;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -16,6 +16,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::document::{DocumentError, KeySet};
+use crate::clock;
 
 pub use reqwest::Url;
 
@@ -28,6 +29,8 @@ pub struct Fetched {
     pub document: Vec<u8>,
     /// How long its publisher takes it to be current.
     pub max_age: Option<Duration>,
+    /// How far the publisher's clock is ahead of ours, in seconds, where it says.
+    pub clock_ahead: Option<i64>,
 }
 
 /// Where one key set comes from.
@@ -62,6 +65,7 @@ enum Place {
 struct Got {
     document: Vec<u8>,
     max_age: Option<Duration>,
+    clock_ahead: Option<i64>,
 }
 
 impl Source {
@@ -87,6 +91,14 @@ impl Source {
         let builder = || builder(tls.clone(), timeout);
         let (client, loopback) = (built(builder())?, built(builder().no_proxy())?);
         Ok(Self { place, client, loopback, timeout, ca })
+    }
+
+    /// The key set at another address of the same host, asked for in the same way; `None` for
+    /// another host.
+    #[must_use]
+    pub fn beside(&self, url: Url) -> Option<Self> {
+        let same = self.url().origin() == url.origin();
+        same.then(|| Self { place: Place::Keys(url), ..self.clone() })
     }
 
     /// Whether both ask the same place in the same way.
@@ -138,7 +150,7 @@ impl Source {
     }
 
     async fn fetch_at_leisure(&self) -> Result<Fetched, FetchError> {
-        let Got { document, max_age } = match &self.place {
+        let Got { document, max_age, clock_ahead } = match &self.place {
             Place::Keys(url) => self.get(url).await?,
             Place::Metadata { issuer, url } => {
                 let keys = keys_of(issuer, url, &self.get(url).await?.document)?;
@@ -146,11 +158,11 @@ impl Source {
             }
             #[cfg(test)]
             Place::Simulated { issuer, .. } => {
-                Got { document: issuer.answer().await?, max_age: None }
+                Got { document: issuer.answer().await?, max_age: None, clock_ahead: None }
             }
         };
         let keys = KeySet::parse(&document).map_err(FetchError::Document)?;
-        Ok(Fetched { keys, document, max_age })
+        Ok(Fetched { keys, document, max_age, clock_ahead })
     }
 
     async fn get(&self, url: &Url) -> Result<Got, FetchError> {
@@ -161,6 +173,7 @@ impl Source {
             return Err(FetchError::Status(response.status().as_u16()));
         }
         let max_age = max_age(response.headers());
+        let clock_ahead = clock_ahead(response.headers(), clock::wall());
         let mut document = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(network)? {
             if document.len() + chunk.len() > MAX_DOCUMENT {
@@ -168,7 +181,7 @@ impl Source {
             }
             document.extend_from_slice(&chunk);
         }
-        Ok(Got { document, max_age })
+        Ok(Got { document, max_age, clock_ahead })
     }
 }
 
@@ -292,6 +305,21 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
     seconds.min().map(Duration::from_secs)
 }
 
+/// How far the clock that wrote `Date` (RFC 9110, section 6.6.1) is ahead of `now`; a cache on the
+/// way says how long it has kept the answer.
+fn clock_ahead(headers: &HeaderMap, now: SystemTime) -> Option<i64> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let kept = text(AGE).and_then(|age| age.trim().parse().ok()).unwrap_or(0);
+    let written = httpdate::parse_http_date(text(DATE)?).ok()?;
+    let theirs = written.checked_add(Duration::from_secs(kept))?;
+    let seconds = |span: Duration| i64::try_from(span.as_secs()).ok();
+    match theirs.duration_since(now) {
+        Ok(ahead) => seconds(ahead),
+        // Dates are of whole seconds: less than one behind is none.
+        Err(behind) => seconds(behind.duration()).map(|behind| -behind),
+    }
+}
+
 fn read_ca(path: &Path) -> Result<Vec<u8>, SourceError> {
     let unreadable = |error| SourceError::CaFile(format!("{}: {error}", path.display()));
     std::fs::read(path).map_err(unreadable)
@@ -352,6 +380,37 @@ mod tests {
                 headers.append(CACHE_CONTROL, line.parse().unwrap());
             }
             assert_eq!(max_age(&headers), expected.map(Duration::from_secs), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn the_publishers_clock_is_measured_by_its_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        for (date, age, expected) in [
+            (Some("Sun, 06 Nov 1994 08:49:37 GMT"), None, Some(0)),
+            (Some("Sun, 06 Nov 1994 08:59:37 GMT"), None, Some(600)),
+            (Some("Sun, 06 Nov 1994 08:39:37 GMT"), None, Some(-600)),
+            (Some("Sun, 06 Nov 1994 08:39:37 GMT"), Some("600"), Some(0)),
+            (Some("yesterday"), None, None),
+            (Some("Sun, 06 Nov 1994 08:39:37 GMT"), Some("99999999999999999999"), Some(-600)),
+            (None, None, None),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in [(DATE, date), (AGE, age)] {
+                value.map(|value| headers.insert(name, value.parse().unwrap()));
+            }
+            assert_eq!(clock_ahead(&headers, now), expected, "{date:?} {age:?}");
+        }
+    }
+
+    #[test]
+    fn beside_a_set_there_are_those_of_the_same_host_alone() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        let source = Source::keys(url("https://idp.example/a/keys"), None, Duration::from_secs(1));
+        let source = source.unwrap();
+        assert!(source.beside(url("https://idp.example/b/keys?appid=c")).is_some());
+        for other in ["https://evil.example/b", "http://idp.example/b", "https://idp.example:8/b"] {
+            assert!(source.beside(url(other)).is_none(), "{other}");
         }
     }
 

@@ -11,7 +11,7 @@ pub mod store;
 #[cfg(test)]
 mod wycheproof;
 
-pub use document::{Algorithm, Key, KeySet};
+pub use document::{Algorithm, Key, KeySet, RsaNumbers};
 pub use store::{
     Details, Failure, Freshness, KeyStamp, KeyStatus, KeyStore, Provenance, Schedule, by_issuer,
 };

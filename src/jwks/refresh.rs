@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::disk::CacheFile;
-use super::fetch::{Fetched, Source, Url};
+use super::fetch::{FetchError, Fetched, Source, Url};
 use super::store::KeyStore;
 use crate::clock::{self, Timestamp};
 
@@ -25,6 +25,21 @@ pub fn restore(store: &KeyStore, cache: &CacheFile, now: Timestamp) {
         }
         Ok(None) => {}
         Err(error) => warn!(%issuer, %file, %error, "keys on disk ignored"),
+    }
+}
+
+/// Fills `store` from `source` once, for who asks and goes; gives how far its clock is ahead of ours.
+pub async fn fill(store: &KeyStore, source: &Source) -> Result<Option<i64>, FetchError> {
+    store.fetch_begins(&shown(source.url()));
+    match source.fetch().await {
+        Ok(Fetched { keys, clock_ahead, .. }) => {
+            store.fetch_ended(Ok(keys));
+            Ok(clock_ahead)
+        }
+        Err(error) => {
+            store.fetch_ended(Err(error.to_string()));
+            Err(error)
+        }
     }
 }
 
@@ -70,7 +85,7 @@ async fn fetch(store: &KeyStore, source: &Source) -> Result<(Vec<u8>, Option<Dur
     let outcome = source.fetch().await;
     let took = begun.elapsed();
     match outcome {
-        Ok(Fetched { keys, document, max_age }) => {
+        Ok(Fetched { keys, document, max_age, .. }) => {
             for why in keys.skipped() {
                 debug!(%issuer, %url, why, "key left out");
             }

@@ -259,6 +259,18 @@ impl KeyStore {
         self.schedule.as_ref()
     }
 
+    /// The keys that verify tokens at this moment.
+    #[must_use]
+    pub fn keys(&self) -> Option<Arc<KeySet>> {
+        self.usable().map(|current| Arc::clone(&current.keys))
+    }
+
+    /// Nobody will fetch for it: for the time of a cooldown a token is judged by the keys that are
+    /// there.
+    pub fn rest(&self) {
+        self.fetches().last_asked = Some(Instant::now());
+    }
+
     /// Takes over the keys of another store for the same issuer and place, as old as they are.
     pub fn inherit(&self, other: &Self) {
         if let Some(keys) = other.current.load_full() {
@@ -591,6 +603,18 @@ mod tests {
         tokio::time::advance(SCHEDULE.unknown_kid_cooldown).await;
         assert_eq!(find(&store, "d").await.unwrap_err(), Reason::KeyUnknown);
         assert!(asked(), "and ends");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn at_rest_nobody_waits_for_a_fetch_that_nobody_makes() {
+        let store = store();
+        let begun = Instant::now();
+        store.rest();
+        assert_eq!(find(&store, "a").await.unwrap_err(), Reason::KeysUnavailable);
+        fetch(&store, Some(keys(&["a"])));
+        assert_eq!(find(&store, "b").await.unwrap_err(), Reason::KeyUnknown);
+        assert!(find(&store, "a").await.is_ok());
+        assert_eq!(begun.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]

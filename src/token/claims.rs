@@ -7,12 +7,13 @@ use super::json::Json;
 use crate::clock::Timestamp;
 use crate::rejection::{Reason, Rejection};
 
-/// The claims of a token whose signature has been verified.
+/// The claims of a token as the rules read them. That they can be believed is what
+/// [`super::VerifiedClaims`] proves.
 #[derive(Debug)]
 pub struct Claims<'a>(Json<'a>);
 
 impl<'a> Claims<'a> {
-    pub(super) const fn verified(claims: Json<'a>) -> Self {
+    pub(super) const fn of(claims: Json<'a>) -> Self {
         Self(claims)
     }
 
@@ -189,7 +190,7 @@ mod tests {
     const LEEWAY: Duration = Duration::from_secs(60);
 
     fn validity(claims: &str) -> Result<Validity, Reason> {
-        let claims = Claims::verified(Json::parse(claims.as_bytes()).unwrap());
+        let claims = Claims::of(Json::parse(claims.as_bytes()).unwrap());
         claims.validity(Needed::All, LEEWAY).map_err(|rejection| rejection.reason())
     }
 
@@ -209,7 +210,7 @@ mod tests {
     fn what_need_not_be_there_counts_where_it_is() {
         use Needed::{ExpiryAlone, ExpiryAndIssue};
         let validity = |claims: &str, needed| {
-            let claims = Claims::verified(Json::parse(claims.as_bytes()).unwrap());
+            let claims = Claims::of(Json::parse(claims.as_bytes()).unwrap());
             let validity = claims.validity(needed, LEEWAY);
             validity.and_then(|validity| validity.check(Timestamp::from_unix(1000)))
         };
@@ -232,13 +233,13 @@ mod tests {
         for value in ["1", "true", "null", "[]", "{}", r#"["x"]"#] {
             for name in ["sub", "jti"] {
                 let text = format!(r#"{{"{name}":{value}}}"#);
-                let claims = Claims::verified(Json::parse(text.as_bytes()).unwrap());
+                let claims = Claims::of(Json::parse(text.as_bytes()).unwrap());
                 let verdict = claims.check_names();
                 assert_eq!(verdict.err().map(|r| r.reason()), Some(Reason::ClaimInvalid), "{text}");
             }
         }
         for text in ["{}", r#"{"sub":"alice","jti":""}"#] {
-            let claims = Claims::verified(Json::parse(text.as_bytes()).unwrap());
+            let claims = Claims::of(Json::parse(text.as_bytes()).unwrap());
             assert!(claims.check_names().is_ok(), "{text}");
         }
     }
@@ -272,7 +273,7 @@ mod tests {
             (r#"[["api://a"]]"#, Some(Reason::ClaimInvalid)),
         ] {
             let text = format!(r#"{{"aud":{aud}}}"#);
-            let claims = Claims::verified(Json::parse(text.as_bytes()).unwrap());
+            let claims = Claims::of(Json::parse(text.as_bytes()).unwrap());
             let verdict = claims.check_audience(&accepted);
             assert_eq!(verdict.err().map(|r| r.reason()), expected, "{aud}");
         }

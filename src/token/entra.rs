@@ -21,6 +21,8 @@ pub struct Rules {
     pub cloud: Cloud,
     /// The accepted token versions.
     pub versions: Vec<Version>,
+    /// The API's registration: for what is said of a token, not for what is decided.
+    pub client_id: Arc<str>,
     /// The client applications (`azp`, `appid`) that may call; empty: any that holds a role.
     pub clients: Vec<String>,
 }

@@ -1,7 +1,9 @@
 //! A compact JWS (RFC 7515, section 7.1) taken apart, before anything in it is believed.
 
 use base64::Engine;
+use base64::alphabet;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::json::Json;
 use crate::rejection::{Reason, Rejection};
@@ -37,14 +39,41 @@ impl Parts {
         })
     }
 
+    /// What can be decoded of a text that is no token, by whatever alphabet, for who wants to look
+    /// on: a part that is missing or cannot be decoded is empty.
+    #[must_use]
+    pub fn glimpse(text: &str) -> Self {
+        let mut parts = text.splitn(MOST_PARTS + 1, '.');
+        let mut next = || parts.next().and_then(|part| LENIENT.decode(plain(part)).ok());
+        let (header, payload, signature) = (next(), next(), next());
+        Self {
+            header: header.unwrap_or_default(),
+            payload: payload.unwrap_or_default(),
+            signature: signature.unwrap_or_default(),
+        }
+    }
+
     /// The JOSE header, parsed and free of what is not supported.
     pub fn header(&self) -> Result<Header<'_>, Rejection> {
-        Header::parse(object(&self.header, "header")?)
+        let header = self.any_header()?;
+        header.check()?;
+        Ok(header)
+    }
+
+    /// The JOSE header, whatever it asks for.
+    pub(super) fn any_header(&self) -> Result<Header<'_>, Rejection> {
+        Ok(Header { members: object(&self.header, "header")? })
     }
 
     /// The claims as they stand, unverified.
     pub fn claims(&self) -> Result<Json<'_>, Rejection> {
         object(&self.payload, "claims")
+    }
+
+    /// The JOSE header's bytes.
+    #[must_use]
+    pub fn header_bytes(&self) -> &[u8] {
+        &self.header
     }
 
     /// The signature bytes.
@@ -67,7 +96,9 @@ pub struct Header<'a> {
 }
 
 impl<'a> Header<'a> {
-    fn parse(members: Json<'a>) -> Result<Self, Rejection> {
+    /// Refuses what is not supported.
+    pub(super) fn check(&self) -> Result<(), Rejection> {
+        let members = &self.members;
         let unsupported = |what: &str| {
             Err(Rejection::found_that(Reason::HeaderUnsupported, format!("header member {what}")))
         };
@@ -86,7 +117,13 @@ impl<'a> Header<'a> {
             Some(Some(kid)) if kid.len() <= MAX_KID => {}
             Some(_) => return unsupported("kid, which is not a string of at most 256 bytes"),
         }
-        Ok(Self { members })
+        Ok(())
+    }
+
+    /// A member, whatever its value.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Json<'a>> {
+        self.members.member(name)
     }
 
     /// `alg`, where it is a string.
@@ -114,6 +151,19 @@ const MOST_PARTS: usize = 6;
 const MAX_KID: usize = 256;
 /// Entra and Airflow write `JWT`, RFC 9068 asks for `at+jwt`.
 const TYPES: [&str; 4] = ["JWT", "application/jwt", "at+jwt", "application/at+jwt"];
+
+/// For [`Parts::glimpse`] alone.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// The part in the alphabet of URLs.
+fn plain(part: &str) -> String {
+    part.replace('+', "-").replace('/', "_")
+}
 
 fn decode(part: &str, which: &'static str) -> Result<Vec<u8>, Rejection> {
     let malformed = |_| {
@@ -184,6 +234,21 @@ mod tests {
                 "{}",
                 text.chars().take(80).collect::<String>()
             );
+        }
+    }
+
+    #[test]
+    fn what_is_no_token_can_be_glimpsed_as_far_as_it_goes() {
+        let good = token("{}", r#"{"iss":"x"}"#);
+        let (whole, glimpsed) = (Parts::split(&good).unwrap(), Parts::glimpse(&good));
+        assert_eq!(whole.payload, glimpsed.payload);
+        assert_eq!(whole.signature, glimpsed.signature);
+        let padded = Parts::glimpse("e30=.e31.c2+/");
+        assert_eq!((&padded.header[..], &padded.payload[..]), (&b"{}"[..], &b"{}"[..]));
+        assert_eq!(padded.signature.len(), 3);
+        for nothing in ["", "..", "a", "e3~.e30", "\u{2026}"] {
+            let parts = Parts::glimpse(nothing);
+            assert!(parts.header.is_empty() && parts.signature.is_empty(), "{nothing}");
         }
     }
 

@@ -4,10 +4,12 @@
 //! [`jws`] takes the token apart, [`json`] reads it strictly, [`claims`] has the registered claims,
 //! [`entra`], [`airflow`] and [`oidc`] have the rules of the kinds of issuer. Those of workers are
 //! credentials of another kind, with rules of their own ([`worker`]), and nobody's identity.
+//! [`inspection`] goes through the same checks past the first that fails, for who wants to know.
 
 pub mod airflow;
 pub mod claims;
 pub mod entra;
+pub mod inspection;
 pub mod json;
 pub mod jws;
 pub mod oidc;
@@ -56,6 +58,37 @@ impl Rules {
         match self {
             Self::Entra(_) | Self::Airflow(_) => Needed::All,
             Self::Oidc(_) => Needed::ExpiryAlone,
+        }
+    }
+
+    /// Whether it is a token for calling an API with.
+    fn check_kind(&self, claims: &Claims<'_>) -> Result<(), Rejection> {
+        match self {
+            Self::Entra(_) => entra::check_kind(claims),
+            Self::Airflow(_) => airflow::check_kind(claims),
+            Self::Oidc(_) => oidc::Rules::check_kind(claims),
+        }
+    }
+
+    /// Whether it is of the tenant that `iss` named, or of those to whom an issuer of everybody's is
+    /// narrowed.
+    fn check_origin(
+        &self,
+        claims: &Claims<'_>,
+        tenant: &str,
+        key_issuer: Option<&str>,
+    ) -> Result<(), Rejection> {
+        match self {
+            Self::Entra(rules) => rules.check_tenant(claims, tenant, key_issuer),
+            Self::Airflow(_) => Ok(()),
+            Self::Oidc(rules) => rules.check_required(claims),
+        }
+    }
+
+    fn check_client(&self, claims: &Claims<'_>) -> Result<(), Rejection> {
+        match self {
+            Self::Entra(rules) => rules.check_client(claims),
+            Self::Airflow(_) | Self::Oidc(_) => Ok(()),
         }
     }
 }
@@ -199,6 +232,18 @@ impl Verifier {
         self.issuers.get(index)
     }
 
+    /// The issuers, in the order of the configuration.
+    #[must_use]
+    pub fn issuers(&self) -> &[Issuer] {
+        &self.issuers
+    }
+
+    /// What clocks may differ by.
+    #[must_use]
+    pub const fn leeway(&self) -> Duration {
+        self.leeway
+    }
+
     /// Whether the token says it is one that Airflow issued; nothing is verified.
     #[must_use]
     pub fn looks_like_airflows(&self, token: &BearerToken) -> bool {
@@ -230,27 +275,37 @@ impl Verifier {
         now: Timestamp,
     ) -> Result<VerifiedClaims<'p>, Rejection> {
         let Signed { claimant, issuer, header, claims, key_issuer, keys } = signed;
-        match &issuer.rules {
-            Rules::Entra(rules) => {
-                entra::check_kind(&claims)?;
-                rules.check_tenant(&claims, &claimant.tenant, key_issuer.as_deref())?;
-            }
-            Rules::Airflow(_) => airflow::check_kind(&claims)?,
-            Rules::Oidc(rules) => {
-                oidc::Rules::check_kind(&claims)?;
-                rules.check_required(&claims)?;
-            }
-        }
+        issuer.rules.check_kind(&claims)?;
+        issuer.rules.check_origin(&claims, &claimant.tenant, key_issuer.as_deref())?;
         claims.check_audience(&issuer.audiences)?;
+        let validity = self.check_times(issuer, &claims, now)?;
+        let clearance = self.clear(claimant, &claims, &header, now)?;
+        issuer.rules.check_client(&claims)?;
+        Ok(VerifiedClaims { issuer: claimant.issuer, claims, validity, keys, clearance })
+    }
+
+    fn check_times(
+        &self,
+        issuer: &Issuer,
+        claims: &Claims<'_>,
+        now: Timestamp,
+    ) -> Result<Validity, Rejection> {
         let validity = claims.validity(issuer.rules.needed_times(), self.leeway)?;
         validity.check(now)?;
+        Ok(validity)
+    }
+
+    /// That the token has not been revoked, by names that are what they should be.
+    fn clear(
+        &self,
+        claimant: &Claimant,
+        claims: &Claims<'_>,
+        header: &Header<'_>,
+        now: Timestamp,
+    ) -> Result<Clearance, Rejection> {
         claims.check_names()?;
         let text = |name: &str| claims.text(name).ok().flatten();
-        let clearance = self.revocations.clear(claimant.issuer, text, header.kid(), now)?;
-        if let Rules::Entra(rules) = &issuer.rules {
-            rules.check_client(&claims)?;
-        }
-        Ok(VerifiedClaims { issuer: claimant.issuer, claims, validity, keys, clearance })
+        self.revocations.clear(claimant.issuer, text, header.kid(), now)
     }
 
     /// Header, issuer, algorithm, kid and signature: `issuer_fits` and `key_fits` say whether they
@@ -270,9 +325,7 @@ impl Verifier {
         };
         let judged = async {
             issuer_fits(issuer)?;
-            if let Rules::Entra(_) = issuer.rules {
-                entra::refuse_graph(&header)?;
-            }
+            issuer.refuse_graph(&header)?;
             let algorithm = issuer.algorithm(&header)?;
             let message = jws::signing_input(token.expose());
             let judged = claimant.keys.judge(header.kid(), |keys| {
@@ -282,7 +335,7 @@ impl Verifier {
         };
         let judged = judged.await.map_err(|rejection| rejection.of_token_from(&issuer.name));
         let (key_issuer, keys) = judged?;
-        let claims = Claims::verified(claims);
+        let claims = Claims::of(claims);
         Ok(Signed { claimant, issuer, header, claims, key_issuer, keys })
     }
 
@@ -323,6 +376,14 @@ impl Issuer {
         match &self.rules {
             Rules::Airflow(rules) => &rules.task_audiences,
             Rules::Entra(_) | Rules::Oidc(_) => &[],
+        }
+    }
+
+    /// A token of Entra's for Graph is known by its header.
+    fn refuse_graph(&self, header: &Header<'_>) -> Result<(), Rejection> {
+        match self.rules {
+            Rules::Entra(_) => entra::refuse_graph(header),
+            Rules::Airflow(_) | Rules::Oidc(_) => Ok(()),
         }
     }
 

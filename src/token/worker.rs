@@ -69,9 +69,7 @@ impl Verifier {
         let Signed { claimant, header, claims, .. } = signed;
         let leeway = self.leeway.max(LEAST_LEEWAY);
         claims.validity(needed, leeway)?.check(now)?;
-        claims.check_names()?;
-        let text = |name: &str| claims.text(name).ok().flatten();
-        self.revocations.clear(claimant.issuer, text, header.kid(), now).map(drop)
+        self.clear(claimant, claims, header, now).map(drop)
     }
 }
 
@@ -286,7 +284,7 @@ mod tests {
             (r#","scope":["execution"]"#, Err(Reason::ClaimInvalid)),
         ] {
             let text = format!(r#"{{"sub":"{ID}"{scope}}}"#);
-            let claims = Claims::verified(Json::parse(text.as_bytes()).unwrap());
+            let claims = Claims::of(Json::parse(text.as_bytes()).unwrap());
             assert_eq!(Scope::of(&claims).map_err(|error| error.reason()), expected, "{text}");
         }
     }

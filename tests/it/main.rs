@@ -25,6 +25,7 @@ mod endurance;
 mod examples;
 mod exchange;
 mod execution;
+mod explain;
 mod fab;
 mod framing;
 mod handoff;

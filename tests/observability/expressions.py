@@ -127,4 +127,4 @@ def wrong(matcher: promql_parser.Matcher, labels: dict[str, set[str]], documente
 def documented_values(root: Path) -> set[str]:
     """Values of labels by their reference, and the reasons; tests of their own hold those true."""
     values = set(re.findall(r"`(\w+)`", (root / REFERENCE).read_text()))
-    return values | set(re.findall(r"`(\w+)`", (root / "docs/reasons.md").read_text())) | {"5xx"}
+    return values | set(re.findall(r"^### (\w+)$", (root / "docs/troubleshooting.md").read_text(), re.M)) | {"5xx"}

@@ -1,7 +1,7 @@
 //! The real executable: started with an environment of its own, watched, ended.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -68,7 +68,7 @@ impl Airside {
 
     /// Runs the program with exactly these arguments, and no variables but these and `PATH`.
     pub(crate) fn launch(args: &[&str], env: &[(String, String)]) -> Self {
-        Self::of(spawn(args, env))
+        Self::of(spawn(args, env, Stdio::null()))
     }
 
     /// Runs `serve` in this folder, where whoever starts it allows cores of any size.
@@ -76,7 +76,7 @@ impl Airside {
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", "ulimit -c unlimited && exec \"$@\"", "sh"]);
         shell.arg(env!("CARGO_BIN_EXE_airside")).args(config.command_line()).current_dir(folder);
-        let airside = Self::of(piped(&mut shell, config.environment()));
+        let airside = Self::of(piped(&mut shell, config.environment(), Stdio::null()));
         airside.wait_until_ready();
         *airside.config.lock().unwrap() = Some(config.clone());
         airside
@@ -91,7 +91,17 @@ impl Airside {
 
     /// Runs the program to its end, which has to come by itself.
     pub(crate) fn run(args: &[&str], env: &[(String, String)]) -> Ended {
-        let mut child = spawn(args, env);
+        Self::run_fed(args, env, "")
+    }
+
+    /// The same with this on its standard input.
+    pub(crate) fn run_fed(args: &[&str], env: &[(String, String)], input: &str) -> Ended {
+        let mut child =
+            spawn(args, env, if input.is_empty() { Stdio::null() } else { Stdio::piped() });
+        if let Some(mut stdin) = child.stdin.take() {
+            // Who does not read it to the end has seen enough.
+            let _closed = stdin.write_all(input.as_bytes());
+        }
         let output = Output::collect(&mut child);
         let ended = within(DEADLINE, || child.try_wait().unwrap());
         if ended.is_none() {
@@ -264,16 +274,16 @@ impl Drop for Airside {
     }
 }
 
-fn spawn(args: &[&str], env: &[(String, String)]) -> Child {
-    piped(Command::new(env!("CARGO_BIN_EXE_airside")).args(args), env)
+fn spawn(args: &[&str], env: &[(String, String)], stdin: Stdio) -> Child {
+    piped(Command::new(env!("CARGO_BIN_EXE_airside")).args(args), env, stdin)
 }
 
-fn piped(command: &mut Command, env: &[(String, String)]) -> Child {
+fn piped(command: &mut Command, env: &[(String, String)], stdin: Stdio) -> Child {
     command
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
         .envs(env.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
+        .stdin(stdin)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

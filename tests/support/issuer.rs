@@ -3,10 +3,11 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
+use super::entra::now;
 use super::http::Reader;
 use super::keys::SigningKey;
 use super::listener::Listener;
@@ -20,6 +21,10 @@ struct State {
     answer: Answer,
     /// What metadata gives as the issuer, in place of the truth.
     misnamed: Option<String>,
+    /// Documents at targets of their own.
+    elsewhere: Vec<(String, Vec<u8>)>,
+    /// How far its clock is ahead.
+    ahead: i64,
     fetched: Vec<(Instant, String)>,
 }
 
@@ -34,8 +39,13 @@ type Script = Arc<dyn Fn(&mut TcpStream) + Send + Sync>;
 impl Issuer {
     /// Publishes the shared key.
     pub(crate) fn start() -> Self {
-        let state =
-            State { answer: Answer::Document(Vec::new()), misnamed: None, fetched: Vec::new() };
+        let state = State {
+            answer: Answer::Document(Vec::new()),
+            misnamed: None,
+            elsewhere: Vec::new(),
+            ahead: 0,
+            fetched: Vec::new(),
+        };
         let state = Arc::new(Mutex::new(state));
         let listener = Listener::start({
             let state = Arc::clone(&state);
@@ -65,6 +75,17 @@ impl Issuer {
     /// Publishes these keys from now on.
     pub(crate) fn publish(&self, keys: &[Value]) {
         self.document(json!({"keys": keys}).to_string());
+    }
+
+    /// Publishes these keys at this target, beside those at every other.
+    pub(crate) fn publish_at(&self, target: &str, keys: &[Value]) {
+        let document = json!({"keys": keys}).to_string().into_bytes();
+        self.state.lock().unwrap().elsewhere.push((target.to_owned(), document));
+    }
+
+    /// Writes dates that are so many seconds ahead.
+    pub(crate) fn set_clock(&self, ahead: i64) {
+        self.state.lock().unwrap().ahead = ahead;
     }
 
     /// Publishes this text in the place of a key set.
@@ -130,10 +151,12 @@ impl Issuer {
 
 const METADATA: &str = "/.well-known/openid-configuration";
 
-fn ok(body: &[u8]) -> Vec<u8> {
+fn ok(body: &[u8], ahead: i64) -> Vec<u8> {
     let length = body.len();
+    let date = u64::try_from(now() + ahead).unwrap();
+    let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(date));
     let head = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: {date}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n",
     );
     [head.as_bytes(), body].concat()
 }
@@ -142,14 +165,20 @@ fn serve(stream: TcpStream, state: &Mutex<State>) {
     let mut reader = Reader::new(stream);
     let Ok(head) = reader.head() else { return };
     let target = head.first.split(' ').nth(1).unwrap_or_default().to_owned();
-    let (answer, misnamed) = {
+    let (answer, misnamed, elsewhere, ahead) = {
         let mut state = state.lock().unwrap();
         state.fetched.push((Instant::now(), target.clone()));
-        (state.answer.clone(), state.misnamed.clone())
+        let elsewhere = state.elsewhere.iter().find(|(at, _)| *at == target);
+        let elsewhere = elsewhere.map(|(_, document)| document.clone());
+        (state.answer.clone(), state.misnamed.clone(), elsewhere, state.ahead)
     };
+    if let Some(document) = elsewhere {
+        let _gone = reader.stream.write_all(&ok(&document, ahead));
+        return;
+    }
     let bytes = match answer {
         Answer::Script(script) => return script(&mut reader.stream),
-        Answer::Document(body) if target.ends_with("/keys") => ok(&body),
+        Answer::Document(body) if target.ends_with("/keys") => ok(&body, ahead),
         Answer::Document(_) if target.ends_with(METADATA) => {
             let realm = target.trim_end_matches(METADATA);
             let here = format!("http://{}{realm}", reader.stream.local_addr().unwrap());
@@ -160,7 +189,7 @@ fn serve(stream: TcpStream, state: &Mutex<State>) {
                 "jwks_uri": format!("{here}/keys"),
                 "issuer": misnamed.unwrap_or(named),
             });
-            ok(metadata.to_string().as_bytes())
+            ok(metadata.to_string().as_bytes(), ahead)
         }
         Answer::Document(_) => {
             b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec()

@@ -139,6 +139,7 @@ fn of_entra(pair: &Ed25519KeyPair) -> Issuer {
         tenants: vec![tenant],
         cloud: Cloud::Global,
         versions: vec![Version::V1, Version::V2],
+        client_id: AUDIENCES[0].into(),
         clients: vec![CALLER.into()],
     };
     issuer("entra", Algorithm::EdDsa, Rules::Entra(rules))

@@ -15,6 +15,7 @@ use airside::caller::Authenticated;
 use airside::clock::Timestamp;
 use airside::credential::{BearerToken, read_subject};
 use airside::rejection::{Reason, Rejection};
+use airside::token::inspection::{Bearer, Outcome};
 use airside::token::json::Json;
 use airside::token::jws::Parts;
 use base64::Engine;
@@ -66,6 +67,7 @@ fn judge(token: &BearerToken, now: Timestamp) -> Result<Authenticated, Rejection
     let verdict = at_once(SCENE.callers.recognise(token, now));
     let verified = Parts::split(token.expose())
         .and_then(|parts| at_once(SCENE.verifier.verify(token, &parts, now)).map(|_| ()));
+    is_inspected_alike(token, now, verified.as_ref().err());
     match (&verdict, &verified) {
         (Ok(_), Ok(())) => {}
         (Err(ours), Err(fresh)) => assert_eq!(ours.reason(), fresh.reason()),
@@ -77,6 +79,19 @@ fn judge(token: &BearerToken, now: Timestamp) -> Result<Authenticated, Rejection
         verdict.as_ref().is_ok_and(|caller| caller.principal().issued_by_airflow());
     assert_eq!(airflows.is_some(), issued_by_airflow);
     verdict
+}
+
+/// Going through all checks comes upon the one that refuses the token, and upon no other before it.
+fn is_inspected_alike(token: &BearerToken, now: Timestamp, refusal: Option<&Rejection>) {
+    let (text, parts) = (token.expose(), Parts::glimpse(token.expose()));
+    let inspection = at_once(SCENE.verifier.inspect(text, &parts, Bearer::Caller, now));
+    let first = inspection.steps.iter().find_map(|(_, outcome)| match outcome {
+        Outcome::Failed(rejection) => Some(rejection.reason()),
+        Outcome::Held | Outcome::Unjudged(_) => None,
+    });
+    assert_eq!(first, refusal.map(Rejection::reason), "{:?}", inspection.steps);
+    let all_held = inspection.steps.iter().all(|(_, outcome)| matches!(outcome, Outcome::Held));
+    assert_eq!(all_held, refusal.is_none(), "{:?}", inspection.steps);
 }
 
 /// Keys are given here: nothing has to be waited for.

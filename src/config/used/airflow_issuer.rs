@@ -59,7 +59,9 @@ impl Builder<'_, '_, '_> {
         match places {
             (Some(file), None, None, None) => {
                 let secret = self.secret(&format!("{key}.secret_file"), file)?;
-                Some((given(KeySet::single(Key::hs512(&secret))), vec![Algorithm::Hs512]))
+                let source = given(KeySet::single(Key::hs512(&secret)));
+                let source = KeySource { secret_file: Some(file.into()), ..source };
+                Some((source, vec![Algorithm::Hs512]))
             }
             (None, Some(file), None, None) => {
                 let public = public_key(file, written.kid.as_deref());

@@ -43,6 +43,7 @@ impl Builder<'_, '_, '_> {
             tenants,
             cloud,
             versions: versions.collect(),
+            client_id: client_id.as_str().into(),
             clients: written.clients.clone(),
         };
         let audiences = if written.audiences.is_empty() {

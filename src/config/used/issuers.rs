@@ -110,7 +110,13 @@ impl Builder<'_, '_, '_> {
         if let Some(former) = former {
             store.inherit(&former.store);
         }
-        KeySource { store: Arc::new(store), source: Some(source), cache, refresh: schedule.refresh }
+        KeySource {
+            store: Arc::new(store),
+            source: Some(source),
+            secret_file: None,
+            cache,
+            refresh: schedule.refresh,
+        }
     }
 
     /// The keys of an issuer that stand in a file. A set without any is one: whoever takes the last
@@ -234,6 +240,6 @@ impl Builder<'_, '_, '_> {
 
 impl KeySource {
     pub(super) fn given(store: Arc<KeyStore>) -> Self {
-        Self { store, source: None, cache: None, refresh: Duration::MAX }
+        Self { store, source: None, secret_file: None, cache: None, refresh: Duration::MAX }
     }
 }

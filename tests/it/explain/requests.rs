@@ -1,0 +1,88 @@
+//! Whether a given request would pass.
+
+use serde_json::json;
+
+use super::Bench;
+use crate::support::airflow;
+use crate::support::entra::v2_app;
+
+const TASK: &str = "0198c2d4-0000-7000-8000-000000000000";
+
+#[test]
+fn a_request_is_judged_as_serve_judges_it() {
+    let token = v2_app().token();
+    let mut bench = Bench::with(|config| {
+        config.set("/access/execution_api", "verify").set("/access/password_login", "closed")
+    });
+    for (request, pasted, reason, cause, fix) in [
+        ("POST /auth/token", &token, "access_closed", "path_closed", "password_login"),
+        ("GET /api/../etc", &token, "path_ambiguous", "path_ambiguous", "dot segments"),
+        ("GET /airside/token", &token, "not_found", "path_of_airside", "exchange.enabled"),
+        ("GET /execution/variables/x", &token, "token_kind", "only_for_workers", "scheduler"),
+    ] {
+        bench.refused_at(pasted, &["--request", request], reason, cause, fix);
+    }
+    let task = airflow::sign(&airflow::task_claims(TASK));
+    let other = "PATCH /execution/task-instances/0198c2d4-0000-7000-8000-000000000001/run";
+    bench.refused_at(
+        &task,
+        &["--request", other],
+        "claim_invalid",
+        "task_of_another",
+        "the path names",
+    );
+    let workload = airflow::sign(&airflow::task_claims(TASK).with("scope", "workload"));
+    let variables = ["--request", "GET /execution/variables/x"];
+    bench.refused_at(&workload, &variables, "token_kind", "workload_only", "Refreshed-API-Token");
+    let own = airflow::sign(&airflow::task_claims(TASK));
+    let path = format!("PATCH /execution/task-instances/{TASK}/run");
+    for (request, pasted) in [
+        ("GET /api/v2/dags", &token),
+        ("DELETE /api/v2/dags/x", &token),
+        ("GET /api/v2/version", &token),
+        (path.as_str(), &own),
+    ] {
+        let (said, ended) = bench.json(pasted, &["--request", request]);
+        assert_eq!(ended.code, Some(0), "{request}: {said:#}");
+        assert_eq!(bench.serve(pasted, request), json!(null), "{request}");
+        let last = said["steps"].as_array().unwrap().last().unwrap();
+        assert_eq!((&last["name"], &last["verdict"]), (&json!("request"), &json!("ok")));
+    }
+}
+
+#[test]
+fn an_open_path_needs_no_token_and_an_untouched_one_is_airflows() {
+    let bench = Bench::start();
+    let task = airflow::sign(&airflow::task_claims(TASK));
+    for (request, pasted, words) in [
+        ("GET /api/v2/version", "a.b.c", "without an identity"),
+        ("GET /execution/variables/x", task.as_str(), "untouched"),
+    ] {
+        let (said, ended) = bench.json(pasted, &["--request", request]);
+        assert_eq!(ended.code, Some(0), "{said:#}");
+        assert!(said["verdict"]["detail"].as_str().unwrap().contains(words), "{said:#}");
+    }
+}
+
+#[test]
+fn a_token_is_exchanged_or_not() {
+    let mut bench = Bench::with(|config| config.set("/exchange/enabled", true));
+    let exchange = ["--request", "POST /airside/token"];
+    let (said, ended) = bench.json(&v2_app().token(), &exchange);
+    assert_eq!(ended.code, Some(0), "{said:#}");
+    let (said, ended) = bench.json(&airflow::token(), &exchange);
+    assert_eq!(ended.code, Some(3));
+    assert_eq!(said["causes"][0]["name"], "exchanged_already");
+    bench.let_in("as it is", &airflow::token());
+}
+
+#[test]
+fn workers_at_their_own_port_are_judged_there() {
+    let bench = Bench::with(|config| {
+        config.set("/access/execution_api", "verify").set("/execution_listen", "127.0.0.1:0")
+    });
+    let task = airflow::sign(&airflow::task_claims(TASK));
+    let request = format!("PATCH /execution/task-instances/{TASK}/run");
+    let (said, ended) = bench.json(&task, &["--request", &request]);
+    assert_eq!(ended.code, Some(0), "{said:#}");
+}
