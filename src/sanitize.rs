@@ -17,6 +17,7 @@ use ipnet::IpNet;
 
 use crate::downstream::acceptor::Entrance;
 use crate::rejection::{Reason, Rejection};
+use crate::telemetry::redact;
 
 /// A request in which no header made by the client can be taken for one of ours.
 #[derive(Debug)]
@@ -383,10 +384,12 @@ fn address(hop: &[u8]) -> Option<IpAddr> {
     std::str::from_utf8(hop.trim_ascii()).ok()?.parse().ok()
 }
 
-/// `[A-Za-z0-9._-]{1,128}`: what may stand in a log line as it is.
+/// `[A-Za-z0-9._-]{1,128}`, and no token: what may stand in a log line as it is.
 fn is_safe_id(id: &HeaderValue) -> bool {
     let safe = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    (1..=128).contains(&id.len()) && id.as_bytes().iter().all(safe)
+    (1..=128).contains(&id.len())
+        && id.as_bytes().iter().all(safe)
+        && !id.to_str().is_ok_and(redact::has_token)
 }
 
 /// The name as a server that folds `_` and `.` into `-` reads it.
@@ -556,6 +559,7 @@ mod tests {
             ("abc-1.2_3", true, true),
             ("abc-1.2_3", false, false),
             ("a b", true, false),
+            ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.cut", true, false),
             ("", true, false),
         ] {
             let request = request(&[("X-Request-Id", id)]);

@@ -52,6 +52,12 @@ pub fn tokens(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// Whether there is something in `text` that looks like a token.
+#[must_use]
+pub fn has_token(text: &str) -> bool {
+    matches!(tokens(text), Cow::Owned(_))
+}
+
 /// The shortest token there can be: a header of 15 bytes. Most of what a path has is shorter.
 const SHORTEST: usize = 20;
 /// Of a signature that was cut, too.
@@ -78,7 +84,7 @@ fn next_run(text: &str, from: usize) -> Option<Run> {
             return Some(Run { letters: letters(bytes, at, end), end });
         }
         // What ended the run begins none.
-        at = end + 1;
+        at = end + decoded(bytes, end).map_or(1, |(_, width)| width);
     }
     None
 }
@@ -104,13 +110,16 @@ fn letters(bytes: &[u8], from: usize, end: usize) -> Vec<(u8, usize)> {
 
 /// A letter that a token may have, and how many bytes it takes.
 fn letter(bytes: &[u8], at: usize) -> Option<(u8, usize)> {
-    let byte = *bytes.get(at)?;
-    let (byte, width) = match byte {
-        b'%' => (hex(*bytes.get(at + 1)?)? << 4 | hex(*bytes.get(at + 2)?)?, 3),
-        byte => (byte, 1),
-    };
-    let may = byte.is_ascii_alphanumeric() || b"-_.=".contains(&byte);
-    may.then_some((byte, width))
+    let may = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.=".contains(&byte);
+    decoded(bytes, at).filter(|(byte, _)| may(*byte))
+}
+
+/// The byte that is meant there, and how many bytes that takes.
+fn decoded(bytes: &[u8], at: usize) -> Option<(u8, usize)> {
+    match *bytes.get(at)? {
+        b'%' => Some((hex(*bytes.get(at + 1)?)? << 4 | hex(*bytes.get(at + 2)?)?, 3)),
+        byte => Some((byte, 1)),
+    }
 }
 
 fn hex(digit: u8) -> Option<u8> {
@@ -182,7 +191,9 @@ mod tests {
             &format!("{HEADER}.{CLAIMS}.dBj"),
             HEADER,
         ] {
-            for (before, after) in [("/", ""), ("/api/v2/dags/", "/runs"), ("/é%3D/", "%20é")] {
+            for (before, after) in
+                [("/", ""), ("/api/v2/dags/", "/runs"), ("/é%3D/", "%20é"), ("/a%2F", "%2fa")]
+            {
                 let text = format!("{before}{token}{after}");
                 assert_eq!(tokens(&text), format!("{before}{MARK}{after}"), "{text}");
             }

@@ -66,19 +66,21 @@ impl Refusals {
     /// reason.
     pub(super) fn note(&self, exchange: &Exchange) {
         let Some(reason) = exchange.reason else { return };
-        let since = exchange.begun.saturating_duration_since(self.begun);
-        if self.gates.get(reason as usize).is_some_and(|gate| gate.lets_in(since)) {
+        if self.has_room_for(reason) {
             self.keep(Refusal::of(exchange, reason));
         }
     }
 
     /// Notes a head that was no request.
     pub(super) fn note_unparsed(&self, status: u16, client: IpAddr, why: &str) {
-        let reason = Reason::RequestMalformed;
-        let since = self.begun.elapsed();
-        if self.gates.get(reason as usize).is_some_and(|gate| gate.lets_in(since)) {
+        if self.has_room_for(Reason::RequestMalformed) {
             self.keep(Refusal::of_unparsed(status, client, why));
         }
+    }
+
+    fn has_room_for(&self, reason: Reason) -> bool {
+        let now = self.begun.elapsed();
+        self.gates.get(reason as usize).is_some_and(|gate| gate.lets_in(now))
     }
 
     fn keep(&self, refusal: Refusal) {

@@ -39,9 +39,10 @@ try {
 }
 
 /** A page that has everything said about it written down. */
-async function open(name, options) {
+async function open(name, options, prepare = async () => {}) {
   const context = await browser.newContext({ locale: "en-US", ...options });
   const page = await context.newPage();
+  await prepare(page);
   page.setDefaultTimeout(30_000);
   page.on("console", (said) => {
     if (["error", "warning"].includes(said.type())) faults.push(`${name}: console: ${said.text()}`);
@@ -136,23 +137,28 @@ function examine() {
 
 /** It stays current by itself, and what a person opened stays open. */
 async function follow() {
-  const page = await open("follow", {});
+  // Time passes when it is told to.
+  const page = await open("follow", {}, (page) => page.clock.install());
   const opened = page.locator("#latest details").first();
   const key = await opened.getAttribute("data-key");
   await opened.locator("summary").click();
   const answer = await fetch(`${proxy}/api/v2/dags/just_now`);
   const id = answer.headers.get("x-request-id");
+  await page.clock.runFor(10_000);
   await page.locator("#latest details[data-key]", { hasText: id }).first().waitFor({ state: "attached" });
   const before = page.locator(`details[data-key="${key}"]`);
   check("follow: what was opened is closed", await before.evaluate((one) => one.open));
-  check("follow: nothing is focused", await before.evaluate((one) => one.contains(document.activeElement)));
+  check("follow: the focus is lost", await before.evaluate((one) => one.contains(document.activeElement)));
+
+  let asked = 0;
   await page.getByRole("button", { name: "Pause" }).click();
-  const paused = await page.locator("#when").innerText();
-  // Longer than it takes to refresh.
-  await page.waitForTimeout(6_000);
-  check("follow: it does not pause", (await page.locator("#when").innerText()) === paused);
+  page.on("request", () => asked++);
+  await page.clock.runFor(60_000);
+  check("follow: it does not pause", asked === 0);
   await page.getByRole("button", { name: "Resume" }).click();
-  await page.waitForFunction((then) => document.getElementById("when").innerText !== then, paused);
+  const again = page.waitForRequest(page_url + "/");
+  await page.clock.runFor(10_000);
+  await again;
   await page.context().close();
 }
 

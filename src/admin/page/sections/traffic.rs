@@ -133,7 +133,7 @@ impl Traffic<'_> {
         let counts = &self.0.traffic.since_start;
         f.write_str(r#"<p class="note">Since the start: "#)?;
         let requests = counted(counts.requests, "request", "requests");
-        write!(f, "{requests}, of which {} refused", Count(counts.refused))?;
+        write!(f, "{requests}, {} of them not served by airside", Count(counts.refused))?;
         for (count, what) in [
             (counts.forwarded_5xx, "answered 5xx by Airflow"),
             (counts.abandoned, "left by their clients"),
