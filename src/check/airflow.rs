@@ -10,11 +10,11 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::rehearsal::{self, Facts};
-use super::{Finding, Verdict};
+use super::{Finding, Verdict, roles};
 use crate::clock;
 use crate::config::Config;
 use crate::config::written::{AuthManager, HandoffType, Written};
-use crate::handoff::rehearsal::Rehearsal;
+use crate::handoff::rehearsal::{Form, Rehearsal};
 use crate::rejection::Rejection;
 use crate::upstream::{Settings, Upstream};
 
@@ -50,7 +50,12 @@ impl Airflow<'_, '_> {
         let handoff = self.written.handoff.as_ref();
         let Some(handoff) = handoff else { return };
         let facts = Facts { name: self.name, handoff, airflow: version.0 };
-        self.findings.push(rehearsal::rehearse(&self.rehearsal, &facts).await);
+        let rehearsed = rehearsal::rehearse(&self.rehearsal, &facts).await;
+        let taken = rehearsed.verdict == Verdict::Good;
+        self.findings.push(rehearsed);
+        if taken && self.rehearsal.form() == Form::Fab {
+            self.findings.push(roles::ask(&self.rehearsal, self.written, self.name).await);
+        }
     }
 
     const fn major(&self) -> u8 {
