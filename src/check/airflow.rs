@@ -10,11 +10,11 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::rehearsal::{self, Facts};
-use super::{Finding, Verdict};
+use super::{Finding, Verdict, roles};
 use crate::clock;
 use crate::config::Config;
 use crate::config::written::{AuthManager, HandoffType, Written};
-use crate::handoff::rehearsal::Rehearsal;
+use crate::handoff::rehearsal::{Form, Rehearsal};
 use crate::rejection::Rejection;
 use crate::upstream::{Settings, Upstream};
 
@@ -50,7 +50,12 @@ impl Airflow<'_, '_> {
         let handoff = self.written.handoff.as_ref();
         let Some(handoff) = handoff else { return };
         let facts = Facts { name: self.name, handoff, airflow: version.0 };
-        self.findings.push(rehearsal::rehearse(&self.rehearsal, &facts).await);
+        let rehearsed = rehearsal::rehearse(&self.rehearsal, &facts).await;
+        let taken = rehearsed.verdict == Verdict::Good;
+        self.findings.push(rehearsed);
+        if taken && self.rehearsal.form() == Form::Fab {
+            self.findings.push(roles::ask(&self.rehearsal, self.written, self.name).await);
+        }
     }
 
     const fn major(&self) -> u8 {
@@ -66,28 +71,20 @@ impl Airflow<'_, '_> {
         let answer = match within(self.rehearsal.as_nobody(path)).await {
             Ok(answer) => answer,
             Err(found) => {
-                self.findings.push(
-                    Finding::new(Verdict::Silent, about, get(path), found)
-                        .expected("an Airflow that answers")
-                        .hint(
-                            "see that Airflow runs and that upstream.url names its host and port",
-                        ),
-                );
+                let hint = "see that Airflow runs and that upstream.url names its host and port";
+                let silent = Finding::new(Verdict::Silent, about, get(path), found);
+                self.findings.push(silent.expected("an Airflow that answers").hint(hint));
                 return None;
             }
         };
         self.clock(&answer);
-        if let Some(version) = version_of(&answer) {
-            let (major, minor) = numbers(&version)?;
-            let good = major == self.major();
-            let verdict = if good { Verdict::Good } else { Verdict::Wrong };
-            self.findings.push(Finding::new(
-                verdict,
-                about,
-                get(path),
-                format!("Airflow {version}"),
-            ));
-            return good.then_some((major, minor));
+        let version = version_of(&answer);
+        let numbers = version.as_deref().and_then(numbers);
+        if let (Some(version), Some(numbers)) = (version, numbers.filter(|it| it.0 == self.major()))
+        {
+            let found = format!("Airflow {version}");
+            self.findings.push(Finding::new(Verdict::Good, about, get(path), found));
+            return Some(numbers);
         }
         let finding = self.another(about, path, &answer).await;
         self.findings.push(finding);
@@ -104,7 +101,8 @@ impl Airflow<'_, '_> {
             Finding::new(verdict, about.clone(), get(path), found).expected(expected.clone())
         };
         let asked_other = within(self.rehearsal.as_nobody(version_path(other))).await;
-        if let Some(version) = asked_other.ok().as_ref().and_then(version_of) {
+        let version = version_of(answer).or_else(|| version_of(asked_other.as_ref().ok()?));
+        if let Some(version) = version {
             return finding(format!("this is Airflow {version}"))
                 .hint(format!("upstream.airflow: {other}, with a handoff that it can be told by"));
         }
@@ -179,7 +177,7 @@ impl Airflow<'_, '_> {
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                     Finding::new(Verdict::Good, about, get(path), told(&answer))
                 }
-                StatusCode::OK => Finding::new(Verdict::Risky, about, get(path), "200: Airflow lets everybody in")
+                StatusCode::OK => Finding::new(Verdict::Risky, about, get(path), EVERYBODY)
                     .expected("401")
                     .hint("whoever gets to Airflow past airside, or by an open path, is let in: unset [core] simple_auth_manager_all_admins, or with FAB AUTH_ROLE_PUBLIC ([fab] auth_role_public)"),
                 _ => Finding::new(Verdict::Risky, about, get(path), told(&answer)).expected("401"),
@@ -282,6 +280,7 @@ fn unix(date: &str) -> Option<u64> {
     Some(time.duration_since(UNIX_EPOCH).ok()?.as_secs())
 }
 
+const EVERYBODY: &str = "200: Airflow lets everybody in";
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 /// Half of what Airflow allows; a second or two are the network's and the header's own.

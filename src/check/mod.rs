@@ -4,6 +4,7 @@
 mod airflow;
 mod issuers;
 mod rehearsal;
+mod roles;
 
 use std::fmt;
 

@@ -109,9 +109,10 @@ impl<'t> Findings<'t> {
         Self { tree, problems, warnings: Vec::new() }
     }
 
-    /// The problems until now.
+    /// The problems until now, in the order of the file.
     #[must_use]
-    pub fn problems(self) -> Vec<Problem> {
+    pub fn problems(mut self) -> Vec<Problem> {
+        self.problems.sort_by_key(|problem| self.tree.position(&problem.key));
         self.problems
     }
 
@@ -167,8 +168,9 @@ impl<'t> Findings<'t> {
         if self.tree.has(key) { value.to_owned() } else { format!("{value}, by default") }
     }
 
-    /// The warnings until now.
+    /// The warnings until now, in the order of the file.
     pub fn take_warnings(&mut self) -> Vec<Warning> {
+        self.warnings.sort_by_key(|warning| self.tree.position(&warning.key));
         std::mem::take(&mut self.warnings)
     }
 
@@ -186,7 +188,7 @@ impl<'t> Findings<'t> {
     pub fn conclude<T>(self, value: Option<T>) -> Result<T, Problems> {
         match value {
             Some(value) if self.problems.is_empty() => Ok(value),
-            _ => Err(Problems(self.problems)),
+            _ => Err(Problems(self.problems())),
         }
     }
 }

@@ -104,6 +104,23 @@ impl Tree {
     /// Where the value at `key` was written, or else what should hold it.
     #[must_use]
     pub fn place(&self, key: &str) -> String {
+        match self.origin(key) {
+            Origin::File { line, column } => format!("{}:{line}:{column}", self.file),
+            Origin::Flag(flag) => format!("flag {flag}"),
+            Origin::Variable(name) => format!("environment variable {name}"),
+            Origin::Default => self.file.clone(),
+        }
+    }
+
+    /// The same, to be compared: what is not of the file comes last.
+    pub(super) fn position(&self, key: &str) -> (u64, u64) {
+        match self.origin(key) {
+            Origin::File { line, column } => (*line, *column),
+            Origin::Flag(_) | Origin::Variable(_) | Origin::Default => (u64::MAX, 0),
+        }
+    }
+
+    fn origin(&self, key: &str) -> &Origin {
         let mut node = &self.root;
         let mut origin = &self.root.origin;
         for step in steps(key) {
@@ -113,12 +130,7 @@ impl Tree {
             origin = at;
             node = inner;
         }
-        match origin {
-            Origin::File { line, column } => format!("{}:{line}:{column}", self.file),
-            Origin::Flag(flag) => format!("flag {flag}"),
-            Origin::Variable(name) => format!("environment variable {name}"),
-            Origin::Default => self.file.clone(),
-        }
+        origin
     }
 
     /// Whether there is a value at `key`.

@@ -138,6 +138,11 @@ fn check_shows_that_the_managing_user_may_manage_and_changes_nobody() {
         let flight = release.flight();
         let before = check::users(flight.airflow);
         let ended = check::checked(&flight, |config| config);
+        assert_eq!(ended.code, Some(0), "{}", ended.log());
+        let roles = ended.about("roles of ");
+        assert!(roles.starts_with("warning  ") && roles.contains("Ghost"), "{roles}");
+        let known = |config: Config| config.set("/roles/map", json!({"a": ["Op", "Public"]}));
+        let ended = check::checked(&flight, known);
         check::is_all_well(&ended);
         assert!(ended.about("hand-off to ").contains("may manage the others"), "{}", ended.stdout);
         let mut verdicts = Verdicts::default();

@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 
 use serde_json::json;
 
+use crate::check;
 use crate::clients::Airflowctl;
 use crate::compatibility::{Subject, prove};
 use crate::execution::a_task_goes_from_start_to_success;
@@ -87,6 +88,30 @@ fn each_kind_of_caller_is_who_it_is_and_may_what_its_role_allows() {
             let handoff = "`headers`, assertion";
             prove(&flight, &Subject { airflow: recipe.version(), manager, handoff });
         }
+    }
+}
+
+#[test]
+fn check_shows_that_an_assertion_is_verified_and_makes_nobody_a_user() {
+    for recipe in each() {
+        let flight = flight(&recipe);
+        let before = check::users(flight.airflow);
+        let ended = check::checked(&flight, |config| config);
+        check::is_all_well(&ended);
+        assert!(ended.about("hand-off to ").contains("was verified"), "{}", ended.stdout);
+        let other_key = |config: Config| {
+            let file = config.file("other.pem", &CurveKey::ed25519().private_pem());
+            config.set("/handoff/assertion/private_key_file", file.to_str())
+        };
+        let other_audience = |config: Config| config.set("/handoff/assertion/audience", "contoso");
+        for (ended, word) in [
+            (check::checked(&flight, other_key), "AIRSIDE_ASSERTION_PUBLIC_KEY"),
+            (check::checked(&flight, other_audience), "AIRSIDE_ASSERTION_AUDIENCE"),
+        ] {
+            assert_eq!(ended.code, Some(78), "{}", ended.log());
+            assert!(ended.about("hand-off to ").contains(word), "{word} in {}", ended.stdout);
+        }
+        assert_eq!(before, check::users(flight.airflow));
     }
 }
 

@@ -34,7 +34,7 @@ fn a_warning_is_no_problem_and_says_place_reason_and_way_out() {
         .set("/handoff/secret_file", clean_secret("changeme"));
     let ended = Airside::checks(&config, &[]);
     assert_eq!(ended.code, Some(0), "{}", ended.log());
-    assert!(ended.stdout.ends_with("no problems, 4 warnings\n"), "{}", ended.stdout);
+    assert!(ended.stdout.ends_with("no problems, 5 warnings\n"), "{}", ended.stdout);
     let mut verdicts = Verdicts::default();
     for key in ["access.password_login", "admin.listen", "handoff.secret_file"] {
         let blocks = ended.stdout.split("\n\n").filter(|block| block.starts_with("warning: "));

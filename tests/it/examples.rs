@@ -33,9 +33,23 @@ fn every_shipped_configuration_runs() {
         let here = text.replace("/run/secrets", secrets.path().to_str().unwrap());
         let copy = secrets.path().join("airside.yaml");
         std::fs::write(&copy, here).unwrap();
-        let airside = Airside::launch(&["serve", "-c", copy.to_str().unwrap()], &environment);
+        let copy = copy.to_str().unwrap();
+        let checked = Airside::run(&["check", "-c", copy], &environment);
+        assert_eq!(checked.code, Some(0), "{}: {}", path.display(), checked.log());
+        let effective = Airside::run(&["config", "-c", copy], &environment);
+        assert_eq!(effective.code, Some(0), "{}: {}", path.display(), effective.log());
+        let again = secrets.path().join("effective.yaml");
+        std::fs::write(&again, &effective.stdout).unwrap();
+        let twice = Airside::run(&["config", "-c", again.to_str().unwrap()], &environment);
+        assert_eq!(settings(&effective.stdout), settings(&twice.stdout), "{}", path.display());
+        let airside = Airside::launch(&["serve", "-c", copy], &environment);
         assert_eq!(airside.ask_admin("/livez").status, 200, "{}", path.display());
     }
+}
+
+/// What `config` prints, without where it comes from.
+fn settings(page: &str) -> Vec<&str> {
+    page.lines().map(|line| line.rsplit_once("  # ").unwrap().0.trim_end()).collect()
 }
 
 #[test]

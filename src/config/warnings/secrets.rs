@@ -10,18 +10,23 @@ use super::super::written::{Issuer, Written};
 use crate::secret::Secret;
 
 pub(super) fn look(written: &Written, findings: &mut Findings<'_>) {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: Vec<(&str, Secret)> = Vec::new();
     for (key, file) in files(written) {
-        if seen.contains(&file) {
+        if seen.iter().any(|(known, _)| *known == file) {
             continue;
         }
-        seen.push(file);
         // What cannot be read is a problem already.
         let Ok(secret) = Secret::load(Path::new(file)) else { continue };
+        if let Some((first, _)) = seen.first().filter(|(_, first)| *first != secret) {
+            let found = format!("{file} holds another secret than {first}");
+            let why = "an Airflow has one [api_auth] jwt_secret, which signs its tokens and verifies ours: one of the two is wrong";
+            findings.warn(&key, found, why, "the same file for both");
+        }
         for doubt in doubts(secret.expose()) {
             let Doubt { found, why, hint } = doubt;
             findings.warn(&key, format!("{file} {found}"), why, hint);
         }
+        seen.push((file, secret));
     }
 }
 

@@ -147,6 +147,6 @@ const CASES: &[(&[Replaced], &[Told])] = &[
     (&[("secret_file: SECRET", "secret_file: SHORT")], &[("handoff.secret_file", "HS512")]),
     (
         &[(AIRFLOW, "  - {name: airflow, type: airflow, secret_file: SHORT}\n")],
-        &[("issuers[1].secret_file", "HS512")],
+        &[("issuers[1].secret_file", "another secret"), ("issuers[1].secret_file", "HS512")],
     ),
 ];

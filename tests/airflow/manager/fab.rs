@@ -5,14 +5,11 @@ use std::thread;
 use serde_json::{Value, json};
 
 use super::{flight, local_user, local_users, token, variable, with_manager};
-use crate::check;
 use crate::flight::{Flight, assert_airflow_says, post};
 use crate::stock::Recipe;
-use crate::support::config::Config;
 use crate::support::entra::{APP, v2_app, v2_user};
 use crate::support::expect::Verdicts;
 use crate::support::http::{Request, Response};
-use crate::support::keys::CurveKey;
 
 /// FAB in each release that has it here.
 pub(super) fn recipes() -> Vec<Recipe> {
@@ -62,30 +59,6 @@ fn a_user_is_made_once_and_keeps_the_roles_of_the_latest_token() {
             let rows: Vec<Value> = expected.iter().map(|role| json!([oid, email, role])).collect();
             assert_eq!(users(&flight, oid), json!(rows), "{}", recipe.name());
         }
-    }
-}
-
-#[test]
-fn check_shows_that_an_assertion_is_verified_and_makes_nobody_a_user() {
-    for recipe in recipes() {
-        let flight = flight(&recipe);
-        let before = check::users(flight.airflow);
-        let ended = check::checked(&flight, |config| config);
-        check::is_all_well(&ended);
-        assert!(ended.about("hand-off to ").contains("was verified"), "{}", ended.stdout);
-        let other_key = |config: Config| {
-            let file = config.file("other.pem", &CurveKey::ed25519().private_pem());
-            config.set("/handoff/assertion/private_key_file", file.to_str())
-        };
-        let other_audience = |config: Config| config.set("/handoff/assertion/audience", "contoso");
-        for (ended, word) in [
-            (check::checked(&flight, other_key), "AIRSIDE_ASSERTION_PUBLIC_KEY"),
-            (check::checked(&flight, other_audience), "AIRSIDE_ASSERTION_AUDIENCE"),
-        ] {
-            assert_eq!(ended.code, Some(78), "{}", ended.log());
-            assert!(ended.about("hand-off to ").contains(word), "{word} in {}", ended.stdout);
-        }
-        assert_eq!(before, check::users(flight.airflow));
     }
 }
 

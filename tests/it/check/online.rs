@@ -9,7 +9,7 @@ use crate::support::config::{Config, SECRET};
 use crate::support::entra::{TENANT, now, v2_issuer};
 use crate::support::expect::Verdicts;
 use crate::support::issuer::Issuer;
-use crate::support::keys::{SigningKey, open_hs512};
+use crate::support::keys::{CurveKey, SigningKey, open_hs512};
 use crate::support::upstream::{Answer, Received, Upstream};
 
 /// What is special about an Airflow.
@@ -24,6 +24,8 @@ enum Special {
     AllAdmins,
     /// Its major version is 2.
     Second,
+    /// It is 3.1.8.
+    Early,
     /// Its clock is ahead by so many seconds.
     Ahead(i64),
     /// It is behind something that answers in its place.
@@ -38,6 +40,7 @@ impl Special {
             (Self::Hidden, _) => Answer::json(502, &[], "{}"),
             (Self::Second, "/api/v1/version") => json(200, r#"{"version": "2.10.5"}"#),
             (Self::Second, _) => json(404, r#"{"detail": "Not Found"}"#),
+            (Self::Early, "/api/v2/version") => json(200, r#"{"version": "3.1.8"}"#),
             (_, "/api/v2/version") => json(200, r#"{"version": "3.3.2"}"#),
             (_, "/api/v2/monitor/health") => {
                 json(200, r#"{"metadatabase": {"status": "healthy"}}"#)
@@ -45,6 +48,7 @@ impl Special {
             (_, "/api/v2/dags?limit=1") => match request.header("authorization") {
                 None if self == Self::AllAdmins => json(200, r#"{"dags": []}"#),
                 None => json(401, r#"{"detail": "Not authenticated"}"#),
+                Some(_) if self == Self::Early => json(200, r#"{"dags": []}"#),
                 Some(_) => self.judge(request.bearer(), &json),
             },
             _ => json(404, r#"{"detail": "Not Found"}"#),
@@ -58,6 +62,9 @@ impl Special {
 
     /// In the order of `PyJWT`: signature, times, the rest.
     fn judge(self, token: &str, json: &impl Fn(u16, &str) -> Answer) -> Answer {
+        if !token.starts_with(HS512) {
+            return json(403, r#"{"detail": "Invalid JWT token"}"#);
+        }
         let (_, claims) = open_hs512(token, SECRET.as_bytes());
         assert_eq!((&claims["role"], &claims["sub"]), (&json!("viewer"), &json!("airside-check")));
         let invalid = || json(403, r#"{"detail": "Invalid JWT token"}"#);
@@ -74,6 +81,9 @@ impl Special {
         }
     }
 }
+
+/// How the header of such a token begins: `{"typ":"JWT","alg":"HS512"`.
+const HS512: &str = "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzUxMi";
 
 fn http_date(unix: i64) -> String {
     let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(unix.try_into().unwrap());
@@ -171,6 +181,40 @@ fn what_airflow_refuses_is_explained() {
         }
         verdicts.check(label, !ended.stdout.contains(&SECRET[..16]), &ended.stdout);
     }
+}
+
+#[test]
+fn what_only_the_version_shows_not_to_work_is_told() {
+    let private = |config: &Config| {
+        config.file("private.pem", &CurveKey::ed25519().private_pem()).display().to_string()
+    };
+    let own_key = |config: Config| {
+        let file = private(&config);
+        config.without("/handoff/secret_file").set("/handoff/private_key_file", file)
+    };
+    let fab =
+        |config: Config| config.set("/handoff/auth_manager", "fab").set("/handoff/fab", json!({}));
+    let asserting = |config: Config| {
+        let assertion = json!({"private_key_file": private(&config)});
+        config.set("/handoff", json!({"type": "headers", "assertion": assertion}))
+    };
+    let (ended, ..) = online(Special::Early, own_key);
+    let line = ended.about("hand-off of ");
+    assert!(line.starts_with("warning ") && line.contains("jwt_algorithm"), "{line}");
+    assert_eq!(ended.code, Some(0), "{}", ended.log());
+    let (ended, ..) = online(Special::Early, fab);
+    let line = ended.about("hand-off of ");
+    assert!(line.starts_with("problem ") && line.contains("3.2 or later"), "{line}");
+    assert_eq!(ended.code, Some(78), "{}", ended.log());
+    let (ended, upstream, _issuer) = online(Special::Early, asserting);
+    let line = ended.about("hand-off of ");
+    assert!(line.starts_with("warning ") && line.contains("config/airflow3"), "{line}");
+    // Stock Airflow does not look at assertions, and says that nobody came.
+    let line = ended.about("hand-off to ");
+    assert!(line.starts_with("problem ") && line.contains("[core] auth_manager"), "{line}");
+    assert!(upstream.requests().iter().any(|it| it.header("x-airside-assertion").is_some()));
+    let (ended, ..) = online(Special::Nothing, own_key);
+    assert!(!ended.stdout.contains("hand-off of "), "{}", ended.stdout);
 }
 
 #[test]

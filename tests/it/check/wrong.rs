@@ -27,6 +27,7 @@ fn every_problem_of_twenty_wrong_configurations_is_listed_in_one_go_with_place_a
             let mut numbers = place.split(':').skip(1).map(|number| number.parse().unwrap());
             found.push((numbers.next().unwrap_or(0), key));
         }
+        verdicts.check(label, found.is_sorted_by_key(|(line, _)| *line), (&found, "in order"));
         found.sort_unstable();
         let mut wanted = expected.to_vec();
         wanted.sort_unstable();
