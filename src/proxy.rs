@@ -132,7 +132,8 @@ async fn walk(
     let head = request.head();
     let preflight = is_preflight(&head.headers);
     let route = gate.access.route(peer.entrance(), &head.method, head.uri.path(), preflight)?;
-    exchange.routed(route.class(), gate.access.action(&route, &head.method, head.uri.path()));
+    let action = || gate.access.action(&route, &head.method, head.uri.path());
+    exchange.routed(route.class(), action);
     let request = match route {
         Route::Open(route) => {
             policy::admit(&request, &route)?;

@@ -1,6 +1,7 @@
 //! The access log: one line per request, whatever the log level, as text or JSON. No token and no
 //! query ever stands in it.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -41,7 +42,7 @@ impl AccessLog {
             write("reason", Field::Plain(Reason::RequestMalformed.name()));
             write("class", Field::Plain(Class::None.name()));
             write("client", Field::Plain(&client.to_string()));
-            write("found", Field::Quoted(bounded(why)));
+            write("found", Field::Quoted(&shown(why)));
         });
     }
 
@@ -75,7 +76,7 @@ fn fields(exchange: &Exchange, write: &mut dyn FnMut(&str, Field<'_>)) {
     let plain = |text: Option<&'static str>| text.map_or(Field::Absent, Field::Plain);
     write("request_id", Field::Plain(exchange.request_id.to_str().unwrap_or_default()));
     write("method", Field::Plain(redact::method(&exchange.method)));
-    write("path", Field::Quoted(bounded(&redact::tokens(exchange.uri.path()))));
+    write("path", Field::Quoted(&shown(exchange.uri.path())));
     write("status", Field::Number(u64::from(status)));
     write("reason", plain(exchange.reason.map(Reason::name)));
     write("class", Field::Plain(exchange.class.name()));
@@ -98,7 +99,7 @@ fn fields(exchange: &Exchange, write: &mut dyn FnMut(&str, Field<'_>)) {
         write("cut", Field::Plain("true"));
     }
     if let Some(found) = &exchange.found {
-        write("found", Field::Quoted(bounded(&redact::tokens(found))));
+        write("found", Field::Quoted(&shown(found)));
     }
 }
 
@@ -112,7 +113,7 @@ fn audit(action: &Action, write: &mut dyn FnMut(&str, Field<'_>)) {
         ("object", &action.object),
     ] {
         if let Some(name) = name {
-            write(field, Field::Quoted(bounded(name)));
+            write(field, Field::Quoted(&shown(name)));
         }
     }
 }
@@ -122,10 +123,10 @@ fn quoted(text: Option<&str>) -> Field<'_> {
 }
 
 /// A stranger chooses how long paths and claims are; a line has room for so much of one.
-const MOST_OF_A_FIELD: usize = 1024;
+pub(super) const MOST_OF_A_FIELD: usize = 1024;
 
-pub(super) fn bounded(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(MOST_OF_A_FIELD)).unwrap_or(text)
+fn shown(text: &str) -> Cow<'_, str> {
+    redact::shown(text, MOST_OF_A_FIELD)
 }
 
 /// The client went away before there was an answer: a number no answer has, known from nginx.

@@ -170,10 +170,12 @@ impl Exchange {
         self.client
     }
 
-    /// The path has been judged, and what the request changes, if anything.
-    pub fn routed(&mut self, class: Class, action: Option<Box<Action>>) {
+    /// The path has been judged; where lines are written, they say what the request changes.
+    pub fn routed(&mut self, class: Class, action: impl FnOnce() -> Option<Box<Action>>) {
         self.class = class;
-        self.action = action;
+        if self.recorder.log.is_some() {
+            self.action = action();
+        }
     }
 
     /// The caller is known.

@@ -1,7 +1,7 @@
 //! What a stranger chooses, as it may be shown. Clients put tokens where none belong, into a path or
 //! the name of a method; who reads logs is not whom they were for.
 //!
-//! Access lines and the latest refusals show requests through here.
+//! Access lines, the latest refusals and traces show requests through here.
 
 use std::borrow::Cow;
 
@@ -31,16 +31,39 @@ pub const OTHER_METHOD: &str = "_OTHER";
 /// In the place of what looks like a token.
 pub const MARK: &str = "[token]";
 
+/// About so many bytes of `text`, without tokens.
+#[must_use]
+pub fn shown(text: &str, most: usize) -> Cow<'_, str> {
+    // Whoever sends more than is looked at pays for no more than that.
+    let looked_at = text.floor_char_boundary(most.saturating_mul(LOOKED_AT));
+    match tokens(text.get(..looked_at).unwrap_or(text)) {
+        Cow::Borrowed(_) => cut(text, most),
+        Cow::Owned(text) => Cow::Owned(cut(&text, most).into_owned()),
+    }
+}
+
+/// Not more of it than this, with a sign that there was.
+#[must_use]
+pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
+    match text.get(..text.floor_char_boundary(most)) {
+        Some(start) if start.len() < text.len() => Cow::Owned(format!("{start}…")),
+        _ => Cow::Borrowed(text),
+    }
+}
+
 /// `text` with [`MARK`] where it has what looks like a token, percent-encoded or not: from `eyJ`, as
 /// base64url begins where JSON does, to the end of what may belong to it; or three parts of base64url
-/// and dots of which the last looks like a signature.
-#[must_use]
-pub fn tokens(text: &str) -> Cow<'_, str> {
+/// and dots of which the last looks like a signature. What follows may be more of a token that was
+/// broken up, so less is shown of it.
+fn tokens(text: &str) -> Cow<'_, str> {
     let mut shown: Option<String> = None;
     let (mut kept, mut at) = (0, 0);
-    while let Some(run) = next_run(text, at) {
+    while let Some(run) =
+        next_run(text, at, if shown.is_none() { SHORTEST } else { SHORTEST_PIECE })
+    {
         at = run.end;
-        let Some(start) = run.token() else { continue };
+        let start = if shown.is_none() { run.token() } else { run.token().or_else(|| run.piece()) };
+        let Some(start) = start else { continue };
         let shown = shown.get_or_insert_with(|| String::with_capacity(text.len()));
         shown.push_str(text.get(kept..start).unwrap_or_default());
         shown.push_str(MARK);
@@ -58,6 +81,10 @@ pub fn has_token(text: &str) -> bool {
     matches!(tokens(text), Cow::Owned(_))
 }
 
+/// Times of what is shown: a letter takes three bytes where it is percent-encoded.
+const LOOKED_AT: usize = 4;
+/// Of a token that was broken up by line breaks or the like.
+const SHORTEST_PIECE: usize = 8;
 /// The shortest token there can be: a header of 15 bytes. Most of what a path has is shorter.
 const SHORTEST: usize = 20;
 /// Of a signature that was cut, too.
@@ -74,13 +101,13 @@ struct Run {
     end: usize,
 }
 
-/// The next that is long enough to be a token.
-fn next_run(text: &str, from: usize) -> Option<Run> {
+/// The next that is long enough.
+fn next_run(text: &str, from: usize, shortest: usize) -> Option<Run> {
     let bytes = text.as_bytes();
     let mut at = from;
-    while bytes.len().saturating_sub(at) >= SHORTEST {
+    while bytes.len().saturating_sub(at) >= shortest {
         let (length, end) = measure(bytes, at);
-        if length >= SHORTEST {
+        if length >= shortest {
             return Some(Run { letters: letters(bytes, at, end), end });
         }
         // What ended the run begins none.
@@ -110,7 +137,7 @@ fn letters(bytes: &[u8], from: usize, end: usize) -> Vec<(u8, usize)> {
 
 /// A letter that a token may have, and how many bytes it takes.
 fn letter(bytes: &[u8], at: usize) -> Option<(u8, usize)> {
-    let may = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.=".contains(&byte);
+    let may = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.=+".contains(&byte);
     decoded(bytes, at).filter(|(byte, _)| may(*byte))
 }
 
@@ -127,6 +154,13 @@ fn hex(digit: u8) -> Option<u8> {
 }
 
 impl Run {
+    /// Where it begins, if it may be a piece of one: words are in lower case.
+    fn piece(&self) -> Option<usize> {
+        let mixed = |(byte, _): &(u8, usize)| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+        let (_, place) = self.letters.first().filter(|_| self.letters.iter().any(mixed))?;
+        Some(*place)
+    }
+
     /// Where a token begins in it.
     fn token(&self) -> Option<usize> {
         let bytes: Vec<u8> = self.letters.iter().map(|(byte, _)| *byte).collect();
@@ -202,6 +236,41 @@ mod tests {
             assert!(named.ends_with(MARK) && named.len() <= "/token=".len() + MARK.len());
         }
         assert_eq!(tokens(&format!("/token%3D{whole}")), format!("/token%3D{MARK}"));
+    }
+
+    #[test]
+    fn nothing_of_a_token_that_was_broken_up_is_shown() {
+        let whole = format!("{HEADER}.{CLAIMS}.{SIGNATURE}");
+        let base64 = whole.replace('_', "+").replace('-', "/");
+        let (first, second) = whole.split_at(whole.len() - 21);
+        for broken in [
+            whole.replace('.', "%252E"),
+            format!("{first}%0A{second}"),
+            format!("{first}%20%20{second}"),
+            format!("{first}\\n{second}"),
+            format!("{HEADER}.{CLAIMS}/{SIGNATURE}"),
+            base64,
+        ] {
+            let text = format!("/api/v2/dags/{broken}/runs");
+            let shown = tokens(&text);
+            let pieces = SIGNATURE.as_bytes().windows(SHORTEST_PIECE);
+            for piece in pieces.map(|piece| str::from_utf8(piece).unwrap()) {
+                assert!(!shown.contains(piece), "{text}: {shown}");
+            }
+            assert!(shown.starts_with("/api/v2/dags/[token]"), "{text}: {shown}");
+            assert!(shown.ends_with("/runs"), "{text}: {shown}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_bounded_and_has_no_part_of_a_token_at_its_end() {
+        let token = format!("{HEADER}.{CLAIMS}.{SIGNATURE}");
+        let long = format!("/{}{token}", "a/".repeat(20));
+        assert_eq!(shown(&long, 50), format!("/{}{MARK}", "a/".repeat(20)));
+        assert_eq!(shown(&long, 11), "/a/a/a/a/a/…");
+        assert_eq!(shown(&"é".repeat(9), 5), "éé…");
+        assert_eq!(shown(&"é".repeat(9), 18), "é".repeat(9));
+        assert_eq!(shown(&token, 2), "[t…");
     }
 
     #[test]

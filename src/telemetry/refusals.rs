@@ -5,6 +5,7 @@
 //! then, which costs one atomic load; and no core waits for the lock: what finds it taken is not
 //! noted. Everything is counted elsewhere.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -178,10 +179,9 @@ fn millis(span: Duration) -> u64 {
 impl Refusal {
     fn of(exchange: &Exchange, reason: Reason) -> Self {
         let path = exchange.uri.path();
-        let shown = redact::tokens(path);
-        let shown = cut(&shown, MOST_OF_A_PATH);
+        let shown = redact::shown(path, MOST_OF_A_PATH);
         let method = redact::method(&exchange.method);
-        let found = exchange.found.as_deref().map(redact::tokens);
+        let found = exchange.found.as_deref().map(|found| redact::shown(found, MOST_OF_FOUND));
         let status = exchange.status.unwrap_or(reason.status());
         let issuer = exchange.caller.as_ref().map(Caller::issuer).or(exchange.named.as_deref());
         Self {
@@ -192,11 +192,11 @@ impl Refusal {
             class: exchange.class,
             method,
             verbatim: shown == path && method == exchange.method.as_str(),
-            path: shown,
+            path: shown.into_owned(),
             client: exchange.client,
             issuer: issuer.map(str::to_owned),
             request_id: exchange.request_id.to_str().unwrap_or_default().to_owned(),
-            found: found.map(|found| cut(&found, MOST_OF_FOUND)),
+            found: found.map(Cow::into_owned),
         }
     }
 
@@ -213,16 +213,8 @@ impl Refusal {
             client,
             issuer: None,
             request_id: String::new(),
-            found: Some(cut(why, MOST_OF_FOUND)),
+            found: Some(redact::shown(why, MOST_OF_FOUND).into_owned()),
         }
-    }
-}
-
-/// Not more of it than this, with a sign that there was.
-fn cut(text: &str, most: usize) -> String {
-    match text.get(..text.floor_char_boundary(most)) {
-        Some(start) if start.len() < text.len() => format!("{start}…"),
-        _ => text.to_owned(),
     }
 }
 
@@ -295,11 +287,5 @@ mod tests {
         refusals.keep(refusal(Reason::RoleMissing));
         drop(reading);
         assert_eq!(refusals.latest().len(), 1);
-    }
-
-    #[test]
-    fn long_texts_are_cut_at_letters() {
-        assert_eq!(cut("short", 5), "short");
-        assert_eq!(cut("aé", 2), "a…");
     }
 }

@@ -1,5 +1,6 @@
 //! Where the status comes from: the counters, the key stores, what is in force.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::jwks::{Algorithm, Details, Failure, KeyStatus, KeyStore, Provenance, 
 use crate::rejection::Reason;
 use crate::shell::quoted;
 use crate::telemetry::history::{COARSE, FINE, Past, Slot};
+use crate::telemetry::redact;
 use crate::telemetry::refusals::Refusal;
 use crate::telemetry::reloads::{Fault, Reload};
 use crate::telemetry::totals::Totals;
@@ -125,13 +127,11 @@ impl From<Failure> for LastFailure {
 }
 
 /// A publisher of keys chooses how long its names are.
-fn bounded(mut text: String) -> String {
-    const MOST: usize = 512;
-    if text.len() > MOST {
-        text.truncate(text.floor_char_boundary(MOST));
-        text.push('…');
+fn bounded(text: String) -> String {
+    match redact::cut(&text, 512) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(cut) => cut,
     }
-    text
 }
 
 fn upstream(generation: &Generation) -> Vec<Upstream> {

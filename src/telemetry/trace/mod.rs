@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderValue, Request, Version};
 
 use self::context::{Context, SpanId, TRACEPARENT, TRACESTATE};
 use self::export::Spans;
+use super::redact;
 use crate::clock;
 
 /// A request that is traced.
@@ -22,8 +23,8 @@ use crate::clock;
 pub(super) struct Trace {
     spans: Spans,
     context: Context,
-    /// As it came; passed on unread, as it is others' to read.
-    state: Option<HeaderValue>,
+    /// As it came, for the collector: it is others' to read.
+    state: Option<Box<str>>,
     ours: SpanId,
     upstream: SpanId,
     begun: SystemTime,
@@ -40,7 +41,7 @@ impl Trace {
         if continued.as_ref().is_some_and(|context| !context.is_sampled()) {
             return None;
         }
-        let state = headers.get(&TRACESTATE).filter(|_| continued.is_some()).cloned();
+        let state = headers.get(&TRACESTATE).filter(|_| continued.is_some()).and_then(told);
         let context = match continued {
             Some(context) => context,
             None => Context::new()?,
@@ -79,3 +80,12 @@ impl Trace {
         self.went_upstream = Some(begun);
     }
 }
+
+/// What the collector is told of a `tracestate`: all of it or nothing.
+fn told(state: &HeaderValue) -> Option<Box<str>> {
+    let state = state.to_str().ok().filter(|state| state.len() <= LONGEST_STATE)?;
+    (!redact::has_token(state)).then(|| state.into())
+}
+
+/// What others must pass on of it (section 3.3.1.5 of Trace Context); longer ones are.
+const LONGEST_STATE: usize = 512;

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::{HeaderValue, Method, StatusCode, Uri, Version};
+use http::{StatusCode, Version};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
@@ -15,17 +15,18 @@ use super::Trace;
 use super::context::SpanId;
 use crate::rejection::Reason;
 use crate::route::Class;
-use crate::telemetry::access::bounded;
+use crate::telemetry::access::MOST_OF_A_FIELD;
 use crate::telemetry::exchange::Exchange;
+use crate::telemetry::redact;
 
-/// An ended request on its way to the collector: moved there as it is, and put into words on the
-/// control thread.
+/// An ended request on its way to the collector, put into words on the control thread. What it has of
+/// the head is copied: pieces of hyper's would keep the whole of it, tokens included, in the queue.
 #[derive(Debug)]
 pub(super) struct Ended {
     trace: Box<Trace>,
-    request_id: HeaderValue,
-    method: Method,
-    uri: Uri,
+    request_id: Box<str>,
+    method: &'static str,
+    path: Box<str>,
     client: IpAddr,
     class: Class,
     status: Option<StatusCode>,
@@ -47,9 +48,9 @@ impl Trace {
         spans.take(Ended {
             before_upstream: since(exchange.begun),
             trace: self,
-            request_id: exchange.request_id.clone(),
-            method: exchange.method.clone(),
-            uri: exchange.uri.clone(),
+            request_id: exchange.request_id.to_str().unwrap_or_default().into(),
+            method: redact::method(&exchange.method),
+            path: redact::shown(exchange.uri.path(), MOST_OF_A_FIELD).into(),
             client: exchange.client,
             class: exchange.class,
             status: exchange.status,
@@ -73,14 +74,14 @@ impl Ended {
 
     fn server(&self) -> Span {
         let mut attributes = vec![
-            text("http.request.method", self.method()),
-            text("url.path", bounded(self.uri.path())),
+            text("http.request.method", self.method),
+            text("url.path", &*self.path),
             text("http.route", self.class.name()),
             text("client.address", self.client.to_string()),
             text("network.protocol.version", version(self.trace.version)),
             number("http.request.body.size", self.bytes_in),
             number("http.response.body.size", self.bytes_out),
-            text("airside.request_id", self.request_id.to_str().unwrap_or_default()),
+            text("airside.request_id", &*self.request_id),
         ];
         attributes.extend(self.status.map(code));
         let error = self.error();
@@ -100,7 +101,7 @@ impl Ended {
 
     fn client(&self, before: Duration) -> Span {
         let took = self.upstream.unwrap_or_else(|| self.total.saturating_sub(before));
-        let mut attributes = vec![text("http.request.method", self.method())];
+        let mut attributes = vec![text("http.request.method", self.method)];
         attributes.extend(self.status.filter(|_| self.upstream.is_some()).map(code));
         let error = self.upstream_error();
         let failed = error.is_some();
@@ -119,11 +120,10 @@ impl Ended {
     /// What both have, between these moments of the request.
     fn span(&self, span: SpanId, from: Duration, to: Duration) -> Span {
         let begun = self.trace.begun;
-        let state = self.trace.state.as_ref().and_then(|state| state.to_str().ok());
         Span {
             trace_id: self.trace.context.trace().to_vec(),
             span_id: id(span),
-            trace_state: state.filter(|state| state.len() <= LONGEST_STATE).unwrap_or("").into(),
+            trace_state: self.trace.state.as_deref().unwrap_or_default().into(),
             start_time_unix_nano: nanos(begun + from),
             end_time_unix_nano: nanos(begun + to),
             ..Span::default()
@@ -157,35 +157,14 @@ impl Ended {
         }
     }
 
-    /// What a stranger may invent has one name.
-    fn method(&self) -> &str {
-        if is_known(&self.method) { self.method.as_str() } else { "_OTHER" }
-    }
-
-    fn named_method(&self) -> &str {
-        if is_known(&self.method) { self.method.as_str() } else { "HTTP" }
+    /// In the name of a span, what a stranger may invent is no method.
+    fn named_method(&self) -> &'static str {
+        if self.method == redact::OTHER_METHOD { "HTTP" } else { self.method }
     }
 }
 
 /// The client went away.
 const ABANDONED: &str = "abandoned";
-/// What others must pass on of `tracestate` (section 3.3.1.5 of Trace Context); longer ones are.
-const LONGEST_STATE: usize = 512;
-
-fn is_known(method: &Method) -> bool {
-    [
-        Method::GET,
-        Method::HEAD,
-        Method::POST,
-        Method::PUT,
-        Method::PATCH,
-        Method::DELETE,
-        Method::OPTIONS,
-        Method::CONNECT,
-        Method::TRACE,
-    ]
-    .contains(method)
-}
 
 const fn version(version: Version) -> &'static str {
     match version {
