@@ -373,7 +373,8 @@ impl Sources {
             let count = ConstCounter::new(count.load(Relaxed));
             count.encode(reloads.encode_family(&[("result", result)])?)?;
         }
-        let help = "Whether the configuration read last is in force: 0 while a wrong one waits to be mended";
+        let help =
+            "Whether the last configuration that was read is in force: 0 while it is refused";
         let good = !self.reloads.last_rejected.load(Relaxed);
         Self::gauge(encoder, "config_last_reload_successful", help, u64::from(good))?;
         let help = "Number of the configuration in force: 1 at the start";
