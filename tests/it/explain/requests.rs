@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::Bench;
 use crate::support::airflow;
-use crate::support::entra::v2_app;
+use crate::support::claims::Claims;
+use crate::support::entra::{now, v2_app};
 
 const TASK: &str = "0198c2d4-0000-7000-8000-000000000000";
 
@@ -74,6 +75,24 @@ fn a_token_is_exchanged_or_not() {
     assert_eq!(ended.code, Some(3));
     assert_eq!(said["causes"][0]["name"], "exchanged_already");
     bench.let_in("as it is", &airflow::token());
+}
+
+#[test]
+fn an_edge_worker_brings_its_token_without_a_scheme() {
+    let mut bench = Bench::with(|config| config.set("/access/execution_api", "verify"));
+    let claims = Claims::new(json!({
+        "method": "jobs/fetch/worker-1", "aud": "api",
+        "iat": now(), "nbf": now(), "exp": now() + 600,
+    }));
+    let token = airflow::sign(&claims);
+    let own = ["--request", "POST /edge_worker/v1/jobs/fetch/worker-1"];
+    for pasted in [token.clone(), format!("Authorization: {token}")] {
+        let (said, ended) = bench.json(&pasted, &own);
+        assert_eq!(ended.code, Some(0), "{said:#}");
+    }
+    let other = ["--request", "POST /edge_worker/v1/jobs/fetch/worker-2"];
+    let header = format!("Authorization: {token}");
+    bench.refused_at(&header, &other, "claim_invalid", "task_of_another", "the path names");
 }
 
 #[test]
