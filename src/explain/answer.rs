@@ -31,8 +31,8 @@ impl Judged<'_> {
             causes: self.causes(&steps, verdict.in_any_case.or(verdict.refusal)),
             verdict,
             steps,
+            remarks: self.remarks(),
             caller: self.caller(),
-            remarks: diagnosis::remarks(self.facts),
             clock_ahead: self.facts.keys.clock_ahead,
         }
     }
@@ -159,6 +159,30 @@ impl Judged<'_> {
             }
         }
         causes
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        let mut remarks = diagnosis::remarks(self.facts);
+        if self.asked && matches!(self.verdict, Ok(Passage::Caller)) {
+            remarks.push(self.beyond());
+        }
+        remarks
+    }
+
+    /// What is decided behind airside, by the role.
+    fn beyond(&self) -> String {
+        let changes = !policy::is_safe(&self.path.method);
+        match self.caller().filter(|caller| !caller.issued_by_airflow) {
+            Some(caller) if changes && caller.roles == ["Viewer"] => {
+                "Viewer only reads, and this request changes something: expect Airflow's own 403"
+                    .to_owned()
+            }
+            Some(caller) => {
+                let roles = caller.roles.join(", ");
+                format!("what {roles} may do with it, Airflow decides: its own 403 has no reason")
+            }
+            None => "what the token may do with it, Airflow decides".to_owned(),
+        }
     }
 
     fn caller(&self) -> Option<Caller> {

@@ -66,6 +66,20 @@ fn an_open_path_needs_no_token_and_an_untouched_one_is_airflows() {
 }
 
 #[test]
+fn what_airflow_decides_by_the_role_is_said() {
+    let bench = Bench::start();
+    for (role, request, words) in [
+        ("Airflow.Viewer", "DELETE /api/v2/dags/x", "expect Airflow's own 403"),
+        ("Airflow.Viewer", "GET /api/v2/dags", "what Viewer may do"),
+        ("Airflow.Op", "DELETE /api/v2/dags/x", "what Op may do"),
+    ] {
+        let (said, ended) = bench.json(&v2_app().roles(&[role]).token(), &["--request", request]);
+        assert_eq!(ended.code, Some(0), "airside lets it pass");
+        assert!(said["remarks"].to_string().contains(words), "{said:#}");
+    }
+}
+
+#[test]
 fn a_token_is_exchanged_or_not() {
     let mut bench = Bench::with(|config| config.set("/exchange/enabled", true));
     let exchange = ["--request", "POST /airside/token"];
