@@ -180,8 +180,9 @@ pub fn grant_edge<B>(
     Err(Rejection::found_that(Reason::ClaimInvalid, found))
 }
 
-/// RFC 9110, section 9.2.1.
-fn is_safe(method: &Method) -> bool {
+/// Whether the method only reads (RFC 9110, section 9.2.1).
+#[must_use]
+pub fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 

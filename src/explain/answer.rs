@@ -24,32 +24,31 @@ pub(super) struct Judged<'a> {
 impl Judged<'_> {
     pub(super) fn answer(&self) -> Explanation {
         let steps = self.steps();
-        let in_any_case = self.in_any_case(&steps);
-        let mut verdict = Verdict::of(self.verdict, self.facts.keys.offline);
-        // Where nobody was to fetch keys, nobody knows that there are none.
-        if self.facts.keys.offline && in_any_case.is_some() {
-            verdict.refusal = in_any_case;
-        } else {
-            verdict.in_any_case = in_any_case;
-        }
+        let verdict = self.verdict(self.verdict, &steps);
         Explanation {
-            verdict,
-            mended: self.mended.map(|mended| Verdict::of(mended, self.facts.keys.offline)),
+            mended: self.mended.map(|mended| self.verdict(mended, &steps)),
             asked: self.asked.then(|| self.path.clone()),
-            causes: self.causes(&steps, in_any_case),
+            causes: self.causes(&steps, verdict.in_any_case.or(verdict.refusal)),
+            verdict,
             steps,
+            remarks: self.remarks(),
             caller: self.caller(),
-            remarks: diagnosis::remarks(self.facts),
             clock_ahead: self.facts.keys.clock_ahead,
         }
     }
 
-    /// What refuses the token whatever keys there were, where there are none.
-    fn in_any_case(&self, steps: &[Step]) -> Option<Reason> {
-        let keyless = Reason::KeysUnavailable;
-        let decides = self.verdict.as_ref().is_err_and(|refusal| refusal.reason() == keyless);
-        let mut reasons = steps.iter().filter(|_| decides).filter_map(Step::reason);
-        reasons.find(|reason| *reason != keyless)
+    /// The verdict, and where there are no keys, what refuses the token whatever they are. Where
+    /// nobody was to fetch keys, nobody knows that there are none: then that is the verdict.
+    fn verdict(&self, judged: &Result<Passage, Rejection>, steps: &[Step]) -> Verdict {
+        let offline = self.facts.keys.offline;
+        let verdict = Verdict::of(judged, offline);
+        let keyless = Some(Reason::KeysUnavailable);
+        let of_token = steps.iter().filter(|step| step.name != CREDENTIAL);
+        let mut reasons = of_token.filter_map(Step::reason);
+        match reasons.find(|reason| Some(*reason) != keyless && verdict.refusal == keyless) {
+            Some(other) if offline => Verdict { refusal: Some(other), ..verdict },
+            in_any_case => Verdict { in_any_case, ..verdict },
+        }
     }
 
     fn steps(&self) -> Vec<Step> {
@@ -91,7 +90,7 @@ impl Judged<'_> {
             (Some(sent), Some(_)) => format!("a value of {} bytes", sent.len()),
         };
         Step {
-            name: "credential",
+            name: CREDENTIAL,
             outcome: failed.map_or(Outcome::Held, |rejection| Outcome::Failed(rejection.again())),
             expected: "Authorization: Bearer, one space, the token".into(),
             found,
@@ -149,11 +148,10 @@ impl Judged<'_> {
     }
 
     /// The decisive cause, then those of everything else that failed.
-    fn causes(&self, steps: &[Step], in_any_case: Option<Reason>) -> Vec<Cause> {
-        let decisive = steps.iter().filter_map(Step::rejection);
-        let decisive = decisive.filter(|refusal| in_any_case == Some(refusal.reason()));
-        let of_verdict = self.verdict.as_ref().err();
-        let all = decisive.chain(of_verdict).chain(steps.iter().filter_map(Step::rejection));
+    fn causes(&self, steps: &[Step], decisive: Option<Reason>) -> Vec<Cause> {
+        let failed = || steps.iter().filter_map(Step::rejection);
+        let first = failed().filter(|refusal| Some(refusal.reason()) == decisive);
+        let all = first.chain(self.verdict.as_ref().err()).chain(failed());
         let mut causes: Vec<Cause> = Vec::new();
         for cause in all.map(|rejection| diagnosis::cause(rejection, self.facts)) {
             if !causes.iter().any(|known| known.says().name == cause.says().name) {
@@ -161,6 +159,30 @@ impl Judged<'_> {
             }
         }
         causes
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        let mut remarks = diagnosis::remarks(self.facts);
+        if self.asked && matches!(self.verdict, Ok(Passage::Caller)) {
+            remarks.push(self.beyond());
+        }
+        remarks
+    }
+
+    /// What is decided behind airside, by the role.
+    fn beyond(&self) -> String {
+        let changes = !policy::is_safe(&self.path.method);
+        match self.caller().filter(|caller| !caller.issued_by_airflow) {
+            Some(caller) if changes && caller.roles == ["Viewer"] => {
+                "Viewer only reads, and this request changes something: expect Airflow's own 403"
+                    .to_owned()
+            }
+            Some(caller) => {
+                let roles = caller.roles.join(", ");
+                format!("what {roles} may do with it, Airflow decides: its own 403 has no reason")
+            }
+            None => "what the token may do with it, Airflow decides".to_owned(),
+        }
     }
 
     fn caller(&self) -> Option<Caller> {
@@ -181,6 +203,9 @@ impl Judged<'_> {
         })
     }
 }
+
+/// The name of the first step.
+const CREDENTIAL: &str = "credential";
 
 /// An outcome and what was found.
 fn told<T>(result: Result<T, Rejection>, show: impl Fn(T) -> String) -> (Outcome, String) {

@@ -174,6 +174,8 @@ fn clean(text: &str, flaws: &mut Vec<Flaw>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -212,6 +214,21 @@ mod tests {
         let input = Input::read(r#"{"token_type": "Bearer", "access_token": "a.b.c"}"#);
         assert_eq!(input.token(), "a.b.c");
         assert_eq!(input.flaws(), [Flaw::Document("access_token".into())]);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_pasted_becomes_one_word_or_nothing(
+            start in prop_oneof![
+                Just(""), Just("Bearer "), Just("Authorization: "), Just("-H '"), Just("{\"token\":\"")
+            ],
+            rest in ".{0,40}",
+        ) {
+            let input = Input::read(&format!("{start}{rest}"));
+            let document = matches!(input.flaws(), [Flaw::Document(_)]);
+            prop_assert!(document || !input.token().contains(char::is_whitespace));
+            prop_assert!(input.sent().is_some() || input.token().is_empty());
+        }
     }
 
     #[test]

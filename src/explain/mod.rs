@@ -132,9 +132,10 @@ pub async fn explain(config: &Config, question: Question<'_>, now: Timestamp) ->
     let mut evidence = keys::gather(config, entry.as_ref(), question.offline, now).await;
     let path = question.asked.clone().unwrap_or_else(Asked::any_protected);
     let verdict = verdict::judge(gate, &path, &input, input.sent(), now).await;
-    let mended = match input.flaws() {
-        [] => None,
-        _ => Some(verdict::judge(gate, &path, &input, Some(&input.mended()), now).await),
+    let mended = if came_along(&input, &verdict) {
+        Some(verdict::judge(gate, &path, &input, Some(&input.mended()), now).await)
+    } else {
+        None
     };
     let bearer = bearer(gate, &path);
     let inspection = verifier.inspect(input.token(), &parts, bearer, now).await;
@@ -154,6 +155,13 @@ pub async fn explain(config: &Config, question: Question<'_>, now: Timestamp) ->
     let asked = question.asked.is_some();
     let mended = mended.as_ref();
     Judged { facts: &facts, verdict: &verdict, mended, path: &path, asked }.answer()
+}
+
+/// Whether something came along with the token that does not belong there, and is why it is refused.
+fn came_along(input: &Input, verdict: &Result<Passage, Rejection>) -> bool {
+    let odd = [Reason::CredentialMalformed, Reason::SchemeUnsupported];
+    let refused = verdict.as_ref().is_err_and(|refusal| odd.contains(&refusal.reason()));
+    refused && !input.flaws().is_empty()
 }
 
 /// Whose tokens the path takes.

@@ -85,6 +85,7 @@ fn verdict(out: &mut String, answer: &Explanation, style: Style) {
     if let Some(mended) = &answer.mended {
         let then = match mended.refusal {
             None => "it would be let in".to_owned(),
+            Some(Reason::KeysUnavailable) => "it could be judged by its keys".to_owned(),
             Some(reason) => format!("it would still be refused: {}", reason.name()),
         };
         let _ = writeln!(out, "Without what came along with the token {then}.");

@@ -116,6 +116,9 @@ fn without_what_came_along_the_token_is_judged_too() {
         let shape = said["steps"].as_array().unwrap().iter().find(|step| step["name"] == "shape");
         assert_eq!(shape.unwrap()["verdict"], "ok");
     }
+    let foreign = v2_app().with("aud", "https://management.azure.com").token();
+    let (said, _) = bench.json(&format!("'{foreign}'"), &["--offline"]);
+    assert_eq!(said["mended"]["reason"], "audience_mismatch", "{said:#}");
     let (said, _) = bench.json(&v2_app().token(), &[]);
     assert_eq!(said["mended"], json!(null));
 }

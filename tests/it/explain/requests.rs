@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::Bench;
 use crate::support::airflow;
-use crate::support::entra::v2_app;
+use crate::support::claims::Claims;
+use crate::support::entra::{now, v2_app};
 
 const TASK: &str = "0198c2d4-0000-7000-8000-000000000000";
 
@@ -65,6 +66,20 @@ fn an_open_path_needs_no_token_and_an_untouched_one_is_airflows() {
 }
 
 #[test]
+fn what_airflow_decides_by_the_role_is_said() {
+    let bench = Bench::start();
+    for (role, request, words) in [
+        ("Airflow.Viewer", "DELETE /api/v2/dags/x", "expect Airflow's own 403"),
+        ("Airflow.Viewer", "GET /api/v2/dags", "what Viewer may do"),
+        ("Airflow.Op", "DELETE /api/v2/dags/x", "what Op may do"),
+    ] {
+        let (said, ended) = bench.json(&v2_app().roles(&[role]).token(), &["--request", request]);
+        assert_eq!(ended.code, Some(0), "airside lets it pass");
+        assert!(said["remarks"].to_string().contains(words), "{said:#}");
+    }
+}
+
+#[test]
 fn a_token_is_exchanged_or_not() {
     let mut bench = Bench::with(|config| config.set("/exchange/enabled", true));
     let exchange = ["--request", "POST /airside/token"];
@@ -74,6 +89,24 @@ fn a_token_is_exchanged_or_not() {
     assert_eq!(ended.code, Some(3));
     assert_eq!(said["causes"][0]["name"], "exchanged_already");
     bench.let_in("as it is", &airflow::token());
+}
+
+#[test]
+fn an_edge_worker_brings_its_token_without_a_scheme() {
+    let mut bench = Bench::with(|config| config.set("/access/execution_api", "verify"));
+    let claims = Claims::new(json!({
+        "method": "jobs/fetch/worker-1", "aud": "api",
+        "iat": now(), "nbf": now(), "exp": now() + 600,
+    }));
+    let token = airflow::sign(&claims);
+    let own = ["--request", "POST /edge_worker/v1/jobs/fetch/worker-1"];
+    for pasted in [token.clone(), format!("Authorization: {token}")] {
+        let (said, ended) = bench.json(&pasted, &own);
+        assert_eq!(ended.code, Some(0), "{said:#}");
+    }
+    let other = ["--request", "POST /edge_worker/v1/jobs/fetch/worker-2"];
+    let header = format!("Authorization: {token}");
+    bench.refused_at(&header, &other, "claim_invalid", "task_of_another", "the path names");
 }
 
 #[test]
