@@ -1,7 +1,7 @@
 //! Accepts connections and hands each to the core that has the fewest: fair with few long
 //! connections too, which `SO_REUSEPORT` is not, and the one place for the connection limit.
 
-use std::future::{pending, ready};
+use std::future::pending;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
+use tokio::task::yield_now;
 use tokio::time::sleep;
 use tracing::warn;
 
@@ -51,6 +52,11 @@ impl Entrances {
         }
     }
 
+    fn all(&self) -> impl Iterator<Item = (&Door, Entrance)> {
+        let workers = self.workers.iter().map(|workers| (workers, Entrance::Workers));
+        [(&self.callers, Entrance::Callers)].into_iter().chain(workers)
+    }
+
     async fn next_worker(&self) -> io::Result<(TcpStream, SocketAddr)> {
         match &self.workers {
             Some(workers) => accept_one(workers).await,
@@ -60,7 +66,11 @@ impl Entrances {
 }
 
 async fn accept_one(door: &Door) -> io::Result<(TcpStream, SocketAddr)> {
-    let (socket, address) = door.async_io(Interest::READABLE, TcpListener::accept).await?;
+    door.async_io(Interest::READABLE, take_one).await
+}
+
+fn take_one(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (socket, address) = listener.accept()?;
     socket.set_nonblocking(true)?;
     Ok((socket, address))
 }
@@ -98,6 +108,7 @@ async fn accept(
     generations: Generations,
     mut drain: Drain,
 ) {
+    let mut in_a_row = 0;
     loop {
         let (accepted, entrance) = tokio::select! {
             next = entrances.next() => next,
@@ -113,15 +124,17 @@ async fn accept(
                 sleep(PAUSE).await;
             }
         }
+        in_a_row = (in_a_row + 1) % MOST_IN_A_ROW;
+        if in_a_row == 0 {
+            yield_now().await;
+        }
     }
-    for _ in 0..BACKLOG {
-        let waiting = tokio::select! {
-            biased;
-            next = entrances.next() => Some(next),
-            () = ready(()) => None,
-        };
-        let Some((Ok((socket, address)), entrance)) = waiting else { return };
-        hand_over(socket, address, entrance, &cores, generations.current().connections);
+    // Not by what the runtime knows: the core may be too busy to have looked at its sockets.
+    for (door, entrance) in entrances.all() {
+        for _ in 0..BACKLOG {
+            let Ok((socket, address)) = take_one(door.get_ref()) else { break };
+            hand_over(socket, address, entrance, &cores, generations.current().connections);
+        }
     }
 }
 
@@ -146,6 +159,8 @@ fn hand_over(
     core.take(Arrived { socket, address: address.ip(), entrance, surplus });
 }
 
+/// Connections that are served on the same core have their turn after so many new ones.
+const MOST_IN_A_ROW: usize = 16;
 /// What the operating system keeps for us at the most, as tokio asks it to.
 const BACKLOG: usize = 1024;
 /// So many beyond the limit learn that there are too many, instead of a connection that ends.

@@ -227,8 +227,15 @@ fn carrying(token: &str) -> Vec<Request> {
         Request::get(&format!("/?next=%2F%3Ftoken%3D{token}")).bearer(token),
         Request::get("/api/v2/version").bearer(token),
         Request::get("/api/v2/../x").bearer(token),
+        Request::get(&format!("/api/v2/dags/{token}/dagRuns")).bearer(token),
+        Request::new("DELETE", &format!("/api/v2/variables/{token}")).bearer(token),
+        Request::new("DELETE", &format!("/api/v2/variables/{}", token.replace('.', "%2E")))
+            .header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+            .header("tracestate", &format!("a={token}")),
+        Request::post(&format!("/api/v2/dags/x.{token}/dagRuns/{token}/clear")),
         Request::get("/airside/x").bearer(token),
         Request::new("TRACE", "/").bearer(token),
+        Request::new(token, "/api/v2/dags"),
         Request::post("/auth/token").body(format!(r#"{{"password":"{}"}}"#, WORDS[4])),
         Request::get("/execution/variables/x").bearer(token),
         Request::get("/edge_worker/v1/jobs").header("Authorization", token),

@@ -46,8 +46,8 @@ fn what_is_not_a_compact_signed_token_is_malformed() {
 #[test]
 fn dots_are_not_counted_beyond_what_a_token_has() {
     let mut table = Table::start();
-    let memory = table.scene.airside.memory();
-    for _ in 0..20 {
+    let mut memory = 0;
+    for round in 0..20 {
         for (dots, status, reason) in [
             (2, 401, "token_malformed"),
             (4, 401, "token_encrypted"),
@@ -57,6 +57,10 @@ fn dots_are_not_counted_beyond_what_a_token_has() {
             (64 * 1024, 431, "headers_too_large"),
         ] {
             table.answered(&format!("{dots} dots"), &".".repeat(dots), status, &[reason]);
+        }
+        if round == 0 {
+            // The allocator keeps what buffers of such heads take.
+            memory = table.scene.airside.memory();
         }
     }
     // Where the HTTP library gives up, it may close before all is sent.
