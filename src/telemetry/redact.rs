@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(shown(&long, 11), "/a/a/a/a/a/…");
         assert_eq!(shown(&"é".repeat(9), 5), "éé…");
         assert_eq!(shown(&"é".repeat(9), 18), "é".repeat(9));
-        assert_eq!(shown(&token, 2), "[t…");
+        assert_eq!(shown(&token, 6), "[token…");
     }
 
     #[test]

@@ -235,7 +235,7 @@ fn carrying(token: &str) -> Vec<Request> {
         Request::post(&format!("/api/v2/dags/x.{token}/dagRuns/{token}/clear")),
         Request::get("/airside/x").bearer(token),
         Request::new("TRACE", "/").bearer(token),
-        Request::new(token, "/api/v2/dags"),
+        Request::new(token.trim_end_matches('='), "/api/v2/dags"),
         Request::post("/auth/token").body(format!(r#"{{"password":"{}"}}"#, WORDS[4])),
         Request::get("/execution/variables/x").bearer(token),
         Request::get("/edge_worker/v1/jobs").header("Authorization", token),

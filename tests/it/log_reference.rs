@@ -161,7 +161,7 @@ fn a_line_says_who_did_what_to_which_dag() {
         (
             Request::new("DELETE", &format!("/api/v2/variables/{}", "x".repeat(3000)))
                 .bearer(&token),
-            json!({"action": "delete_variable", "object": "x".repeat(1024)}),
+            json!({"action": "delete_variable", "object": format!("{}…", "x".repeat(1024))}),
         ),
         (
             Request::new("PUT", "/plugin/x").bearer(&token),
