@@ -20,11 +20,12 @@
 //! Around the path: [`config`] (what is written, and the valid settings made of it), [`app`] (from
 //! settings to bound sockets and back), [`generation`] (what of it can be replaced while requests
 //! run) and [`watch`] (when), [`check`] (a rehearsal of it), [`admin`], [`telemetry`], [`shutdown`],
-//! [`crash`], [`clock`], [`loopback`], [`secret`], [`pem`], [`shell`], the commands in [`cli`],
+//! [`crash`], [`clock`], [`alarm`], [`loopback`], [`secret`], [`pem`], [`shell`], the commands in [`cli`],
 //! [`explain`] (the same path for a token whose owner wants to know why), and,
 //! for development only, `dev`.
 
 pub mod admin;
+pub mod alarm;
 pub mod answer;
 pub mod app;
 pub mod caller;

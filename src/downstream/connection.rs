@@ -15,7 +15,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -25,7 +25,7 @@ use tracing::debug;
 use super::acceptor::Entrance;
 use super::ahead::{Ahead, Patience, Protocol};
 use super::core::{Arrived, Current};
-use super::head::{Ending, HeadTimer, Phase, Turn};
+use super::head::{Ending, HeadTimer, Phase, Spans, Turn};
 use super::line::Line;
 use super::proxy_protocol::Origin;
 use super::tls::Tls;
@@ -265,13 +265,12 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let Visit { limits, line, drain, .. } = visit;
-    let io = HeadTimer::new(
-        TokioIo::new(io),
-        phase.clone(),
-        limits.header_timeout,
-        limits.unread_timeout,
-        line.clone(),
-    );
+    let spans = Spans {
+        idle: limits.idle_timeout,
+        header: limits.header_timeout,
+        unread: limits.unread_timeout,
+    };
+    let io = HeadTimer::new(TokioIo::new(io), phase.clone(), spans, line.clone());
     // What follows when HTTP ends with a WebSocket.
     let tunnel = Cell::new(None);
     let service = service_fn(|request| {
@@ -296,8 +295,7 @@ where
     });
     let mut connection = pin!(
         http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.idle_timeout)
+            .header_read_timeout(None)
             .max_header_size(limits.header_bytes.saturating_mul(2))
             .max_buf_size(limits.header_bytes.saturating_mul(2).max(LEAST_BUFFER))
             .serve_connection(io, service)

@@ -14,9 +14,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::ahead::PREFACE;
-use super::alarm::Alarm;
 use super::budget::{Budget, Item};
 use super::head::{Ending, Phase};
+use crate::alarm::Alarm;
 
 /// What is going on on a connection.
 #[derive(Debug)]

@@ -1,9 +1,9 @@
-//! A request's head must arrive within `limits.header_timeout` of its first byte.
+//! A request's head must arrive within `limits.header_timeout` of its first byte, and that within
+//! `limits.idle_timeout` of the request before.
 //!
-//! hyper's own timer starts when it begins to wait for the next request, so it would also close
-//! idle connections that an ingress keeps for reuse; it is given `limits.idle_timeout`, and this
-//! wrapper measures heads. It also keeps who was refused from reading on before others, and gives up
-//! who does not read what is answered.
+//! hyper's own timer has one span for both, so it would also close idle connections that an ingress
+//! keeps for reuse; and it is set anew for each request. This wrapper measures both. It also keeps who
+//! was refused from reading on before others, and gives up who does not read what is answered.
 
 use std::io;
 use std::pin::Pin;
@@ -15,8 +15,8 @@ use std::time::Duration;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::time::Instant;
 
-use super::alarm::Alarm;
 use super::line::{Line, Place};
+use crate::alarm::Alarm;
 
 /// What a connection is doing; shared between its socket and its service, on one thread.
 #[derive(Clone, Debug, Default)]
@@ -165,54 +165,57 @@ impl Drop for Turn {
     }
 }
 
-/// A socket whose reads fail when a head takes too long, and whose writes when nobody reads.
+/// A socket whose reads fail when a head takes too long and end when none comes, and whose writes fail
+/// when nobody reads.
 #[derive(Debug)]
 pub struct HeadTimer<T> {
     io: T,
     phase: Phase,
-    header_timeout: Duration,
+    spans: Spans,
+    idle: Alarm,
     late: Alarm,
-    unread_timeout: Duration,
     unread: Alarm,
     place: Place,
 }
 
+/// How long a client may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Spans {
+    /// To the first byte of a head.
+    pub idle: Duration,
+    /// From there to its last.
+    pub header: Duration,
+    /// To take anything of what is written.
+    pub unread: Duration,
+}
+
 impl<T> HeadTimer<T> {
-    /// Wraps `io`; the service marks its turns on `phase`. A head may take `header_timeout` from
-    /// its first byte; what is written must get on within `unread_timeout`.
-    pub fn new(
-        io: T,
-        phase: Phase,
-        header_timeout: Duration,
-        unread_timeout: Duration,
-        line: Line,
-    ) -> Self {
-        let (late, unread) = (Alarm::default(), Alarm::default());
-        Self {
-            io,
-            phase,
-            header_timeout,
-            late,
-            unread_timeout,
-            unread,
-            place: Place::outside(line),
-        }
+    /// Wraps `io`; the service marks its turns on `phase`.
+    pub fn new(io: T, phase: Phase, spans: Spans, line: Line) -> Self {
+        let (idle, late, unread) = Default::default();
+        Self { io, phase, spans, idle, late, unread, place: Place::outside(line) }
     }
 
     fn bytes_came(&mut self) {
         let stage = &self.phase.0.stage;
         let begun = stage.compare_exchange(WAITING, READING_HEAD, Relaxed, Relaxed);
         if begun.is_ok() {
+            self.idle.clear();
             self.late.clear();
-            self.late.set(|| Instant::now() + self.header_timeout);
+            self.late.set(|| Instant::now() + self.spans.header);
         }
     }
 
-    fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        if self.phase.0.stage.load(Relaxed) != READING_HEAD {
-            return Poll::Pending;
+    /// Who asks for nothing is gone, as far as hyper knows.
+    fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.phase.0.stage.load(Relaxed) {
+            WAITING => {
+                self.idle.set(|| Instant::now() + self.spans.idle);
+                self.idle.poll(cx).map(Ok)
+            }
+            READING_HEAD => self.late.poll(cx).map(|()| Err(self.phase.end(Ending::LateHead))),
+            _ => Poll::Pending,
         }
-        self.late.poll(cx).map(|()| self.phase.end(Ending::LateHead))
     }
 
     /// hyper does not ask for more of an answer while what there is of it cannot be written, so
@@ -226,7 +229,7 @@ impl<T> HeadTimer<T> {
             self.unread.clear();
             return written;
         }
-        self.unread.set(|| Instant::now() + self.unread_timeout);
+        self.unread.set(|| Instant::now() + self.spans.unread);
         self.unread.poll(cx).map(|()| Err(self.phase.end(Ending::Unread)))
     }
 }
@@ -246,7 +249,7 @@ impl<T: Read + Unpin> Read for HeadTimer<T> {
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => self.poll_overdue(cx).map(Err),
+            Poll::Pending => self.poll_overdue(cx),
         }
     }
 }

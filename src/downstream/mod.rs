@@ -7,7 +7,6 @@
 
 pub mod acceptor;
 pub mod ahead;
-pub mod alarm;
 pub mod budget;
 pub mod connection;
 pub mod core;

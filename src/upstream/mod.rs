@@ -12,6 +12,7 @@ pub mod tls;
 pub mod tunnel;
 pub mod wire;
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,8 +22,9 @@ use http::{HeaderValue, Method, Response, Uri, Version};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
-use tokio::time::{Instant as TokioInstant, sleep_until};
+use tokio::time::Instant as TokioInstant;
 
+use crate::alarm::Alarm;
 use crate::answer::Answer;
 use crate::handoff::{Airflow, Bearer, UpstreamRequest};
 use crate::rejection::{Reason, Rejection};
@@ -179,18 +181,14 @@ impl Upstream {
         request: &mut Option<http::Request<RequestBody>>,
         progress: Option<&Progress>,
     ) -> Result<(Response<Incoming>, Connection), SendError> {
-        let answer = connection.send(request);
-        let response = tokio::select! {
-            biased;
-            response = answer => response?,
-            overdue = self.overdue(progress) => return Err(SendError::Overdue(overdue)),
-        };
+        let overdue = async |alarm: &mut Alarm| self.overdue(progress, alarm).await;
+        let response = connection.send(request, overdue).await?;
         Ok((response, connection))
     }
 
     /// Ends when Airflow has kept silent for too long, counted from the end of the request's body;
     /// or the client, counted from the last byte of a body that has not ended.
-    async fn overdue(&self, progress: Option<&Progress>) -> Rejection {
+    async fn overdue(&self, progress: Option<&Progress>, alarm: &mut Alarm) -> Rejection {
         let begun = Instant::now();
         loop {
             let deadline = match progress.map(Progress::ended) {
@@ -219,7 +217,9 @@ impl Upstream {
                 }
                 _ => deadline,
             };
-            sleep_until(TokioInstant::from_std(wake)).await;
+            alarm.clear();
+            alarm.set(|| TokioInstant::from_std(wake));
+            poll_fn(|cx| alarm.poll(cx)).await;
         }
     }
 

@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::error::Error as _;
 use std::fmt;
+use std::mem;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ use tracing::debug;
 use super::address::Address;
 use super::body::RequestBody;
 use super::wire::{EndlessPreface, Heard, Wire};
+use crate::alarm::Alarm;
 use crate::rejection::Rejection;
 
 /// One core's connections to one address.
@@ -32,6 +34,7 @@ pub struct Pool {
 struct Idle {
     sender: SendRequest<RequestBody>,
     heard: Heard,
+    alarm: Alarm,
     since: Instant,
 }
 
@@ -40,6 +43,7 @@ struct Idle {
 pub struct Connection {
     sender: SendRequest<RequestBody>,
     heard: Heard,
+    alarm: Alarm,
     seat: Seat,
 }
 
@@ -92,9 +96,9 @@ impl Pool {
     /// The connection that became idle last and is still good.
     pub(super) fn idle(self: &Rc<Self>) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { sender, heard, since }) = idle.pop() {
+        while let Some(Idle { sender, heard, alarm, since }) = idle.pop() {
             if since.elapsed() < IDLE_FOR && sender.is_ready() {
-                return Some(Connection { sender, heard, seat: self.seat() });
+                return Some(Connection { sender, heard, alarm, seat: self.seat() });
             }
         }
         None
@@ -116,13 +120,29 @@ impl Pool {
                 debug!(%error, "upstream connection ended");
             }
         });
-        Ok(Connection { sender, heard, seat })
+        Ok(Connection { sender, heard, alarm: Alarm::default(), seat })
     }
 }
 
 impl Connection {
-    /// Takes the request, and waits for the head of the answer. What was not sent is put back.
+    /// Takes the request, and waits for the head of the answer until `overdue` has had enough of
+    /// waiting. What was not sent is put back.
     pub(super) async fn send(
+        &mut self,
+        request: &mut Option<Request<RequestBody>>,
+        overdue: impl AsyncFnOnce(&mut Alarm) -> Rejection,
+    ) -> Result<Response<Incoming>, SendError> {
+        let mut alarm = mem::take(&mut self.alarm);
+        let response = tokio::select! {
+            biased;
+            response = self.exchange(request) => response?,
+            overdue = overdue(&mut alarm) => return Err(SendError::Overdue(overdue)),
+        };
+        self.alarm = alarm;
+        Ok(response)
+    }
+
+    async fn exchange(
         &mut self,
         request: &mut Option<Request<RequestBody>>,
     ) -> Result<Response<Incoming>, SendError> {
@@ -159,10 +179,10 @@ impl Connection {
 
     /// Gives the connection back, when the answer has been read to its end.
     pub fn release(self) {
-        let Self { sender, heard, seat } = self;
+        let Self { sender, heard, alarm, seat } = self;
         let mut idle = seat.0.idle.borrow_mut();
         if !sender.is_closed() && idle.len() < MOST_IDLE {
-            idle.push(Idle { sender, heard, since: Instant::now() });
+            idle.push(Idle { sender, heard, alarm, since: Instant::now() });
         }
     }
 }
