@@ -218,6 +218,17 @@ impl<T> HeadTimer<T> {
         }
     }
 
+    /// hyper flushes when an answer is out, and reads on only when the socket has something; so it is
+    /// woken from here to find that nothing came.
+    fn begin_to_wait(&mut self, cx: &mut Context<'_>) {
+        if self.phase.0.stage.load(Relaxed) == WAITING {
+            self.idle.set(|| Instant::now() + self.spans.idle);
+            if self.idle.poll(cx).is_ready() {
+                cx.waker().wake_by_ref();
+            }
+        }
+    }
+
     /// hyper does not ask for more of an answer while what there is of it cannot be written, so
     /// that nothing else would notice.
     fn written<N>(
@@ -266,6 +277,9 @@ impl<T: Write + Unpin> Write for HeadTimer<T> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        if flushed.is_ready() {
+            self.begin_to_wait(cx);
+        }
         self.written(flushed, cx)
     }
 

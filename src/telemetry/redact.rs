@@ -31,14 +31,14 @@ pub const OTHER_METHOD: &str = "_OTHER";
 /// In the place of what looks like a token.
 pub const MARK: &str = "[token]";
 
-/// About so many bytes of `text`, without tokens.
+/// About so many bytes of `text`, without tokens. Of a longer text no more than [`LOOKED_AT`] bytes
+/// are looked at, because whoever sends it pays for nothing.
 #[must_use]
 pub fn shown(text: &str, most: usize) -> Cow<'_, str> {
-    // Whoever sends more than is looked at pays for no more than that.
-    let looked_at = text.floor_char_boundary(most.saturating_mul(LOOKED_AT));
-    match tokens(text.get(..looked_at).unwrap_or(text)) {
+    let looked_at = cut(text, LOOKED_AT);
+    match tokens(&looked_at) {
         Cow::Borrowed(_) => cut(text, most),
-        Cow::Owned(text) => Cow::Owned(cut(&text, most).into_owned()),
+        Cow::Owned(shown) => Cow::Owned(cut(&shown, most).into_owned()),
     }
 }
 
@@ -81,8 +81,8 @@ pub fn has_token(text: &str) -> bool {
     matches!(tokens(text), Cow::Owned(_))
 }
 
-/// Times of what is shown: a letter takes three bytes where it is percent-encoded.
-const LOOKED_AT: usize = 4;
+/// Four times what is shown at the most: a letter takes three bytes where it is percent-encoded.
+const LOOKED_AT: usize = 4096;
 /// Of a token that was broken up by line breaks or the like.
 const SHORTEST_PIECE: usize = 8;
 /// The shortest token there can be: a header of 15 bytes. Most of what a path has is shorter.
@@ -271,6 +271,10 @@ mod tests {
         assert_eq!(shown(&"é".repeat(9), 5), "éé…");
         assert_eq!(shown(&"é".repeat(9), 18), "é".repeat(9));
         assert_eq!(shown(&token, 6), "[token…");
+        let longer = format!("/{token}/{}", "a/".repeat(LOOKED_AT));
+        let longer = shown(&longer, LOOKED_AT);
+        assert!(longer.starts_with(&format!("/{MARK}/a/")), "what is looked at is shown");
+        assert!(longer.ends_with('…'), "with a sign that it is not all");
     }
 
     #[test]
