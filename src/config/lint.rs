@@ -137,7 +137,7 @@ impl Lint<'_, '_> {
             _ => false,
         };
         if misfit {
-            self.findings.add(key, format!("{text:?}"), expected(schema), None);
+            self.findings.add(key, quoted(text), expected(schema), None);
             return None;
         }
         Some(Json::from(text))
@@ -166,7 +166,7 @@ impl Lint<'_, '_> {
         match text.parse::<bool>() {
             Ok(value) if allows("boolean") => Some(Json::from(value)),
             _ => {
-                self.findings.add(key, format!("{text:?}"), expected(schema), None);
+                self.findings.add(key, quoted(text), expected(schema), None);
                 None
             }
         }
@@ -223,16 +223,29 @@ impl Lint<'_, '_> {
     }
 }
 
-/// A value for a message. Settings hold no secrets, only the names of files with some.
+/// A value for a message. Settings hold the names of files with secrets; an address may hold one
+/// itself.
 fn shown(node: &Node) -> String {
     match &node.value {
         Value::Null => "null".into(),
         Value::Bool(value) => value.to_string(),
         Value::Integer(value) => value.to_string(),
         Value::Float(value) => value.to_string(),
-        Value::Text(text) | Value::Loose(text) => format!("{text:?}"),
+        Value::Text(text) | Value::Loose(text) => quoted(text),
         Value::List(_) => "a list".into(),
         Value::Map(_) => "a mapping".into(),
+    }
+}
+
+/// A text for a message, without what may be a secret in an address: user information and query.
+/// It need not be one that can be parsed.
+fn quoted(text: &str) -> String {
+    if text.split_once(':').is_some_and(|(_, rest)| rest.contains('@')) {
+        return "an address with a credential in it".to_owned();
+    }
+    match text.split_once('?') {
+        Some((place, _)) if text.contains("://") => format!("{:?}", format!("{place}?…")),
+        _ => format!("{text:?}"),
     }
 }
 
@@ -391,6 +404,28 @@ admin: {{status: open}}
         let mut findings = Findings::about(&tree);
         let written = read(&tree, &mut findings);
         assert!(findings.conclude(written).is_ok());
+    }
+
+    #[test]
+    fn a_secret_in_an_address_is_not_shown() {
+        let wrong = |url: &str| GOOD.replace("http://127.0.0.1:8081", url);
+        let flat = "upstream: 'http://airside:s3cret@airflow:8080'";
+        let collector = "telemetry: {otlp_endpoint: 'https://airside:s3cret@collector.example'}";
+        let credential = "an address with a credential in it";
+        for (text, expected) in [
+            (wrong("http://airside:s3cret@airflow:8080"), credential),
+            (wrong("http://s3cret@airflow:8080"), credential),
+            (wrong("http://airside:s3cret/?#@airflow:8080"), credential),
+            (wrong("http://airside:s3cret@air flow"), credential),
+            (wrong("airside:s3cret@airflow:8080"), credential),
+            (GOOD.replace("upstream: {url: 'http://127.0.0.1:8081'}", flat), credential),
+            (format!("{GOOD}{collector}"), credential),
+            (wrong("ftp://airflow/?sig=s3cret"), r#""ftp://airflow/?…""#),
+            (wrong("airflow:8080"), r#""airflow:8080""#),
+        ] {
+            let found: Vec<String> = problems(&text).into_iter().map(|(_, f, _)| f).collect();
+            assert_eq!(found, [expected], "{text}");
+        }
     }
 
     #[test]
