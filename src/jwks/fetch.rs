@@ -2,7 +2,6 @@
 //! is loopback.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -17,6 +16,7 @@ use tokio::time::timeout;
 
 use super::document::{DocumentError, KeySet};
 use crate::clock;
+use crate::loopback::is_loopback_host;
 
 pub use reqwest::Url;
 
@@ -226,11 +226,13 @@ fn keys_of(issuer: &str, url: &Url, metadata: &[u8]) -> Result<Url, FetchError> 
 /// Whether the host of `url` is this machine: `localhost` or a loopback address.
 #[must_use]
 pub fn is_loopback(url: &Url) -> bool {
-    let Some(host) = url.host_str() else {
-        return false;
-    };
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    url.host_str().is_some_and(is_loopback_host)
+}
+
+/// `url` for messages: without what may be a secret, user information and query.
+#[must_use]
+pub fn place(url: &Url) -> String {
+    format!("{}{}", url.origin().ascii_serialization(), url.path())
 }
 
 /// Why a source cannot be used at all.
@@ -422,6 +424,7 @@ mod tests {
             ("http://127.8.9.1/", true),
             ("http://[::1]:8/", true),
             ("http://localhost.evil.example/", false),
+            ("http://idp.LOCALHOST/", true),
             ("http://127.0.0.1.evil.example/", false),
             ("http://10.0.0.1/", false),
         ] {
@@ -430,6 +433,17 @@ mod tests {
     }
 
     #[test]
+    #[test]
+    fn an_address_is_named_without_what_may_be_a_secret() {
+        for (url, expected) in [
+            ("https://idp.example/a/keys?code=s3cret#x", "https://idp.example/a/keys"),
+            ("https://a:s3cret@idp.example:8443", "https://idp.example:8443/"),
+            ("http://[::1]:8/keys", "http://[::1]:8/keys"),
+        ] {
+            assert_eq!(place(&Url::parse(url).unwrap()), expected);
+        }
+    }
+
     fn metadata_counts_only_as_the_issuers_own() {
         let issuer = "https://idp.example/realms/a";
         let url =
