@@ -11,6 +11,7 @@ use std::io;
 use std::mem;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle, available_parallelism};
 use std::time::Duration;
@@ -89,8 +90,13 @@ impl std::error::Error for StartError {}
 
 impl App {
     /// Binds the sockets, starts the cores and the tasks that keep keys fresh, and says where it
-    /// listens. Must run on a tokio runtime: that of the control plane.
-    pub async fn start(config: Config, logging: &Logging) -> Result<Self, StartError> {
+    /// listens. Must run on a tokio runtime: that of the control plane. The status page names `file`,
+    /// where the configuration comes from one.
+    pub async fn start(
+        config: Config,
+        file: Option<PathBuf>,
+        logging: &Logging,
+    ) -> Result<Self, StartError> {
         allow_connections();
         let proxy = bind("proxy", config.listen).await?;
         let admin = bind("admin", config.admin).await?;
@@ -128,6 +134,8 @@ impl App {
             refusals,
             generations: generations.clone(),
             started: clock::now(),
+            // Who reads it may be in another folder.
+            config_file: file.map(|file| std::path::absolute(&file).unwrap_or(file)),
         });
         logging.listening("proxy", proxy.address);
         logging.listening("admin", admin.address);

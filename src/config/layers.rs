@@ -109,8 +109,9 @@ fn parse(file: &PathBuf, environment: &Environment) -> Result<Layers, Problems> 
 }
 
 impl Overrides {
-    /// The configuration file.
-    pub(super) fn file(&self, environment: &Environment) -> Option<PathBuf> {
+    /// The configuration file, where one is named.
+    #[must_use]
+    pub fn file(&self, environment: &Environment) -> Option<PathBuf> {
         self.config.clone().or_else(|| environment.get("AIRSIDE_CONFIG").map(PathBuf::from))
     }
 

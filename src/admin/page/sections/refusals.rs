@@ -28,7 +28,7 @@ impl Display for Reasons<'_> {
             title: "Refusals a second",
             history: &status.history,
             now,
-            layers: &hour,
+            layers: [&hour, &day],
         };
         write!(f, "{plots}")?;
         table(f, reasons)?;
@@ -152,7 +152,7 @@ fn advice(f: &mut Formatter<'_>, refusal: &Refusal) -> fmt::Result {
         f.write_str("<dt>Ask</dt><dd><code class=\"command\">")?;
         write!(f, "{}</code> and paste the caller’s token</dd>", Text(command))?;
     }
-    write!(f, "<dt>Read</dt><dd><code>{}</code></dd>", Text(section(refusal.why)))?;
+    write!(f, "<dt>Read</dt><dd><code>{}</code></dd>", Text(refusal.why.help()))?;
     if let Some(issuer) = &refusal.issuer {
         write!(f, "<dt>Issuer</dt><dd>{}</dd>", Text(issuer))?;
     }
