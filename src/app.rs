@@ -25,6 +25,7 @@ use tracing::{debug, info, warn};
 use crate::admin::health::{Health, Stage};
 use crate::admin::{self, Admin};
 use crate::clock;
+use crate::config::tree::Tree;
 use crate::config::used::Drain;
 use crate::config::{Config, KeySource, Problems};
 use crate::downstream::acceptor;
@@ -133,9 +134,9 @@ impl App {
             history: Arc::clone(&history),
             refusals,
             generations: generations.clone(),
-            started: clock::now(),
             // Who reads it may be in another folder.
             config_file: file.map(|file| std::path::absolute(&file).unwrap_or(file)),
+            started: clock::now(),
         });
         logging.listening("proxy", proxy.address);
         logging.listening("admin", admin.address);
@@ -167,9 +168,15 @@ impl App {
 
     /// Puts another configuration in the place of the one in force, as a whole: requests that begin
     /// after it are served by it alone, those under way by the one that they began with. Nothing of
-    /// it is taken up where something in it cannot change while airside runs.
-    pub async fn take_up(&mut self, config: Config, logging: &Logging) -> Result<(), Problems> {
-        self.fixed.allow(&config)?;
+    /// it is taken up where something in it cannot change while airside runs; `tree` says where that
+    /// is written.
+    pub async fn take_up(
+        &mut self,
+        config: Config,
+        tree: &Tree,
+        logging: &Logging,
+    ) -> Result<(), Problems> {
+        self.fixed.allow(&config, tree)?;
         let (level, drain) = (config.log_level, config.drain);
         let next = Assembly::of(config, Some(&self.assembly), logging);
         next.keys_attempted().await;
