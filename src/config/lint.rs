@@ -15,9 +15,7 @@ use super::schema::SCHEMA;
 use super::tree::{Entry, Node, Tree, Value};
 use super::written::{Written, format};
 use later::{NOT_YET, is_inert, is_later};
-use shape::{
-    accepts, alternatives, constant, described, expected, one_of, stand_in, tag, types, words,
-};
+use shape::{accepts, alternatives, constant, expected, one_of, stand_in, tag, types, words};
 
 /// Reads what fits the schema and adds the rest to `findings`. What does not fit is left out, so
 /// that what does can be looked at further.
@@ -84,7 +82,7 @@ impl Lint<'_, '_> {
             let needed = properties.get(name).unwrap_or(&Json::Null);
             if !entries.iter().any(|entry| entry.key == name) {
                 let hint = missing_hint(key, name);
-                self.findings.add(&join(key, name), "nothing", described(needed), hint);
+                self.findings.add(&join(key, name), "nothing", expected(needed), hint);
             }
             if !map.contains_key(name) && !key.is_empty() {
                 // What is beside it is still looked at; nobody is told of this twice.
@@ -380,6 +378,18 @@ log: {{access: 'yes'}}
     }
 
     #[test]
+    #[test]
+    fn what_is_missing_is_told_once() {
+        let text = GOOD.replace("tenant: t, ", "");
+        let tree = Tree::parse("a.yaml", &text).unwrap();
+        let mut findings = Findings::about(&tree);
+        let written = read(&tree, &mut findings);
+        let problems = findings.conclude(written).unwrap_err();
+        let missing = problems.all().first().unwrap();
+        assert_eq!(missing.expected, "text or a list");
+        assert!(missing.hint.as_deref().unwrap().starts_with("tenant: "), "{missing}");
+    }
+
     fn what_a_later_version_has_is_refused_by_name() {
         for later in ["forward_auth: {listen: \"127.0.0.1:0\"}", "access: {ui: login}"] {
             let found = problems(&format!("{GOOD}\n{later}\n"));

@@ -87,14 +87,6 @@ fn in_words(name: &str, schema: &Json) -> String {
     }
 }
 
-pub(in crate::config) fn described(schema: &Json) -> String {
-    let expected = expected(schema);
-    match schema.get("description").and_then(Json::as_str) {
-        Some(description) => format!("{expected}: {}", description.replace('\n', " ")),
-        None => expected,
-    }
-}
-
 pub(in crate::config) fn one_of(words: &[&Json]) -> String {
     let each: Vec<String> = words
         .iter()
