@@ -47,7 +47,9 @@ impl Lint<'_, '_> {
             Value::Text(text) if allows("string") => self.text(key, text, schema),
             Value::Bool(value) if allows("boolean") => Some(Json::from(*value)),
             Value::Integer(value) if allows("integer") => self.number(key, *value, schema),
-            Value::Loose(text) => self.loose(key, text, schema, &types),
+            Value::Loose(text) | Value::Expanded { text, .. } => {
+                self.loose(key, text, schema, &types)
+            }
             _ => self.misfit(key, node, &expected(schema)),
         }
     }
@@ -172,9 +174,8 @@ impl Lint<'_, '_> {
 
     fn word(&mut self, key: &str, node: &Node, words: &[&Json]) -> Option<Json> {
         let found = match &node.value {
-            Value::Text(text) | Value::Loose(text) => Some(Json::from(text.as_str())),
             Value::Bool(value) => Some(Json::from(*value)),
-            _ => None,
+            _ => node.text().map(Json::from),
         };
         if let Some(word) = found.as_ref().filter(|found| words.contains(found)) {
             return Some(word.clone());
@@ -229,7 +230,7 @@ fn shown(node: &Node) -> String {
         Value::Bool(value) => value.to_string(),
         Value::Integer(value) => value.to_string(),
         Value::Float(value) => value.to_string(),
-        Value::Text(text) | Value::Loose(text) => quoted(text),
+        Value::Text(text) | Value::Loose(text) | Value::Expanded { text, .. } => quoted(text),
         Value::List(_) => "a list".into(),
         Value::Map(_) => "a mapping".into(),
     }
@@ -378,7 +379,6 @@ log: {{access: 'yes'}}
     }
 
     #[test]
-    #[test]
     fn what_is_missing_is_told_once() {
         let text = GOOD.replace("tenant: t, ", "");
         let tree = Tree::parse("a.yaml", &text).unwrap();
@@ -390,6 +390,7 @@ log: {{access: 'yes'}}
         assert!(missing.hint.as_deref().unwrap().starts_with("tenant: "), "{missing}");
     }
 
+    #[test]
     fn what_a_later_version_has_is_refused_by_name() {
         for later in ["forward_auth: {listen: \"127.0.0.1:0\"}", "access: {ui: login}"] {
             let found = problems(&format!("{GOOD}\n{later}\n"));

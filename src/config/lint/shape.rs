@@ -40,7 +40,7 @@ pub(in crate::config) fn accepts(schema: &Json, value: &Value) -> bool {
         Value::Integer(_) => &["integer", "number"],
         Value::Float(_) => &["number"],
         Value::Text(_) => &["string"],
-        Value::Loose(_) => &["string", "integer", "boolean"],
+        Value::Loose(_) | Value::Expanded { .. } => &["string", "integer", "boolean"],
         Value::List(_) => &["array"],
         Value::Map(_) => &["object"],
     };
