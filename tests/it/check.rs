@@ -106,6 +106,16 @@ fn a_secret_in_place_of_its_files_name_is_not_printed() {
     assert!(ended.log().contains(&format!("{empty} is empty")), "{}", ended.log());
 }
 
+#[test]
+fn a_file_that_is_no_yaml_is_not_quoted() {
+    let text = "upstream: {url: 'http://airside:s3cret@airflow'}\nissuers: [\nlisten: a\n";
+    let file = clean().file("broken.yaml", text).display().to_string();
+    let ended = Airside::run(&["check", "-c", &file], &[]);
+    assert_eq!(ended.code, Some(78), "{}", ended.log());
+    assert!(ended.log().contains(&format!("{file}:2:10: ")), "{}", ended.log());
+    assert!(!ended.log().contains("s3cret"), "{}", ended.log());
+}
+
 /// An API management has its key there, a blob store its signature.
 #[test]
 fn what_an_address_has_in_its_query_is_not_printed() {
@@ -113,7 +123,7 @@ fn what_an_address_has_in_its_query_is_not_printed() {
         .set("/issuers/0/keys_url", "http://127.0.0.1:1/keys?code=s3cret")
         .set("/telemetry", json!({"otlp_endpoint": "http://127.0.0.1:1/otlp?code=s3cret"}));
     let ended = Airside::checks(&config, &["--online"]);
-    assert!(ended.log().contains("GET http://127.0.0.1:1/keys "), "{}", ended.log());
+    assert!(ended.log().contains("GET http://127.0.0.1:1/keys: "), "{}", ended.log());
     assert!(!ended.log().contains("s3cret"), "{}", ended.log());
     let config = config.set("/log/level", "debug");
     let airside = Airside::start_unready(&config);
