@@ -298,7 +298,7 @@ impl Node {
     }
 }
 
-fn origin(location: &serde_saphyr::Location) -> Origin {
+pub(super) fn origin(location: &serde_saphyr::Location) -> Origin {
     Origin::File { line: location.line(), column: location.column() }
 }
 
