@@ -109,7 +109,8 @@ fn a_secret_in_place_of_its_files_name_is_not_printed() {
 #[test]
 fn a_file_that_is_no_yaml_is_not_quoted() {
     let text = "upstream: {url: 'http://airside:s3cret@airflow'}\nissuers: [\nlisten: a\n";
-    let file = clean().file("broken.yaml", text).display().to_string();
+    let config = clean();
+    let file = config.file("broken.yaml", text).display().to_string();
     let ended = Airside::run(&["check", "-c", &file], &[]);
     assert_eq!(ended.code, Some(78), "{}", ended.log());
     assert!(ended.log().contains(&format!("{file}:2:10: ")), "{}", ended.log());
