@@ -11,6 +11,7 @@ use std::io;
 use std::mem;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle, available_parallelism};
 use std::time::Duration;
@@ -24,6 +25,7 @@ use tracing::{debug, info, warn};
 use crate::admin::health::{Health, Stage};
 use crate::admin::{self, Admin};
 use crate::clock;
+use crate::config::tree::Tree;
 use crate::config::used::Drain;
 use crate::config::{Config, KeySource, Problems};
 use crate::downstream::acceptor;
@@ -89,8 +91,13 @@ impl std::error::Error for StartError {}
 
 impl App {
     /// Binds the sockets, starts the cores and the tasks that keep keys fresh, and says where it
-    /// listens. Must run on a tokio runtime: that of the control plane.
-    pub async fn start(config: Config, logging: &Logging) -> Result<Self, StartError> {
+    /// listens. Must run on a tokio runtime: that of the control plane. The status page names `file`,
+    /// where the configuration comes from one.
+    pub async fn start(
+        config: Config,
+        file: Option<PathBuf>,
+        logging: &Logging,
+    ) -> Result<Self, StartError> {
         allow_connections();
         let proxy = bind("proxy", config.listen).await?;
         let admin = bind("admin", config.admin).await?;
@@ -127,6 +134,8 @@ impl App {
             history: Arc::clone(&history),
             refusals,
             generations: generations.clone(),
+            // Who reads it may be in another folder.
+            config_file: file.map(|file| std::path::absolute(&file).unwrap_or(file)),
             started: clock::now(),
         });
         logging.listening("proxy", proxy.address);
@@ -159,9 +168,15 @@ impl App {
 
     /// Puts another configuration in the place of the one in force, as a whole: requests that begin
     /// after it are served by it alone, those under way by the one that they began with. Nothing of
-    /// it is taken up where something in it cannot change while airside runs.
-    pub async fn take_up(&mut self, config: Config, logging: &Logging) -> Result<(), Problems> {
-        self.fixed.allow(&config)?;
+    /// it is taken up where something in it cannot change while airside runs; `tree` says where that
+    /// is written.
+    pub async fn take_up(
+        &mut self,
+        config: Config,
+        tree: &Tree,
+        logging: &Logging,
+    ) -> Result<(), Problems> {
+        self.fixed.allow(&config, tree)?;
         let (level, drain) = (config.log_level, config.drain);
         let next = Assembly::of(config, Some(&self.assembly), logging);
         next.keys_attempted().await;

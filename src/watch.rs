@@ -61,9 +61,10 @@ impl Sights {
         Self(files.into_iter().map(look).collect())
     }
 
-    /// The files.
+    /// The files that are there.
     pub fn names(&self) -> impl Iterator<Item = &Path> {
-        self.0.keys().map(PathBuf::as_path)
+        let there = self.0.iter().filter(|(_, sight)| **sight != Sight::Nothing);
+        there.map(|(file, _)| file.as_path())
     }
 
     /// Looks at the same files again.

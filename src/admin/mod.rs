@@ -12,6 +12,7 @@ pub mod viewers;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ pub struct Admin {
     pub refusals: Arc<Refusals>,
     /// The configuration in force.
     pub generations: Generations,
+    /// Where the configuration comes from, if from a file.
+    pub config_file: Option<PathBuf>,
     /// Since when all this is.
     pub started: Timestamp,
 }

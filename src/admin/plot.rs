@@ -6,22 +6,47 @@ use std::fmt::{self, Display, Formatter};
 use humantime::format_rfc3339_seconds;
 
 use super::html::{Rate, Text};
-use super::status::Series;
+use super::status::{History, Series};
 
-/// What is drawn.
-pub(super) struct Plot<'a> {
+/// The last hour and the last day side by side, under one legend.
+pub(super) struct Plots<'a> {
     /// Unique on the page.
     pub(super) id: &'a str,
     pub(super) title: &'a str,
-    pub(super) series: &'a Series,
-    /// How far back, in seconds.
-    pub(super) window: u64,
-    /// What one column stands for, in seconds.
-    pub(super) step: u64,
-    /// Unix time at the right edge.
+    pub(super) history: &'a History,
+    /// Unix time at the right edges.
     pub(super) now: u64,
-    /// From the bottom up.
-    pub(super) layers: &'a [Layer<'a>],
+    /// Of the hour and of the day, each from the bottom up.
+    pub(super) layers: [&'a [Layer<'a>]; 2],
+}
+
+impl Display for Plots<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let [hour, day] = self.layers;
+        write!(f, r#"{}<div class="plots">"#, Legend(hour))?;
+        for (name, span, series, window, step, layers) in [
+            ("hour", "last hour", &self.history.hour, 3600, 30, hour),
+            ("day", "last 24 hours", &self.history.day, 24 * 3600, 600, day),
+        ] {
+            let (id, title) = (format!("{}-{name}", self.id), format!("{}, {span}", self.title));
+            let plot = Plot { id: &id, title: &title, series, window, step, now: self.now, layers };
+            plot.fmt(f)?;
+        }
+        f.write_str("</div>")
+    }
+}
+
+/// What is drawn.
+struct Plot<'a> {
+    id: &'a str,
+    title: &'a str,
+    series: &'a Series,
+    /// How far back, in seconds.
+    window: u64,
+    /// What one column stands for, in seconds.
+    step: u64,
+    now: u64,
+    layers: &'a [Layer<'a>],
 }
 
 /// One colour.
@@ -202,7 +227,7 @@ impl Display for Clock {
 }
 
 /// The colours and what they stand for.
-pub(super) struct Legend<'a>(pub(super) &'a [Layer<'a>]);
+struct Legend<'a>(&'a [Layer<'a>]);
 
 impl Display for Legend<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -227,6 +252,24 @@ mod tests {
     fn scales_end_at_round_numbers() {
         for (peak, top) in [(0.0, 1.0), (0.3, 0.5), (1.0, 1.0), (1.1, 2.0), (37.0, 50.0)] {
             assert!((ceiling(peak) - top).abs() < 1e-9, "{peak}: {}", ceiling(peak));
+        }
+    }
+
+    #[test]
+    fn the_hour_and_the_day_stand_under_one_legend() {
+        let history = History { hour: Series::default(), day: Series::default() };
+        let layers = [Layer { label: "a", class: "ok", counts: vec![] }];
+        let (id, title) = ("p", "Requests a second");
+        let drawn =
+            Plots { id, title, history: &history, now: 1005, layers: [&layers; 2] }.to_string();
+        assert_eq!(drawn.matches(r#"class="legend""#).count(), 1, "{drawn}");
+        for part in [
+            r#"<title id="p-hour-title">Requests a second, last hour</title>"#,
+            r#"<title id="p-day-title">Requests a second, last 24 hours</title>"#,
+            "Columns of 30 s",
+            "Columns of 600 s",
+        ] {
+            assert!(drawn.contains(part), "{part} in {drawn}");
         }
     }
 

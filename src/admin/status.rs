@@ -11,7 +11,6 @@ use serde::{Serialize, Serializer};
 
 use crate::clock::Timestamp;
 use crate::rejection::Reason;
-pub(super) use gather::section;
 
 /// Everything.
 #[derive(Debug, Serialize)]

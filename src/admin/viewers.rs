@@ -1,7 +1,7 @@
 //! Who may see the status page. It names callers' addresses and paths, so by default it is for who
 //! is on this machine: a person in the pod, or `kubectl port-forward`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::Request;
 use http::header::HOST;
@@ -35,13 +35,18 @@ impl Viewers {
     /// sidecar for example, that passes on what others ask.
     pub fn admit<B>(self, peer: IpAddr, request: &Request<B>) -> Result<(), Barred> {
         match self {
-            Self::Local if !peer.to_canonical().is_loopback() || was_passed_on(request) => {
-                Err(Barred::Remote)
-            }
+            Self::Local if !is_here(peer) || was_passed_on(request) => Err(Barred::Remote),
             Self::Local if !asks_for_this_machine(request) => Err(Barred::Rebound),
             Self::Open | Self::Local => Ok(()),
         }
     }
+}
+
+/// Not the rest of 127.0.0.0/8: from there a mesh's sidecar connects (Istio's from 127.0.0.6) with what
+/// others ask, and not every protocol lets it say so.
+fn is_here(peer: IpAddr) -> bool {
+    let peer = peer.to_canonical();
+    peer == Ipv4Addr::LOCALHOST || peer == Ipv6Addr::LOCALHOST
 }
 
 fn asks_for_this_machine<B>(request: &Request<B>) -> bool {
@@ -97,7 +102,9 @@ mod tests {
         let request = asking(&["localhost:9090"], "/status");
         for (peer, expected) in [
             ("127.0.0.1", Ok(())),
-            ("127.9.8.7", Ok(())),
+            ("127.0.0.6", Err(Barred::Remote)),
+            ("127.9.8.7", Err(Barred::Remote)),
+            ("::ffff:127.0.0.6", Err(Barred::Remote)),
             ("::1", Ok(())),
             ("::ffff:127.0.0.1", Ok(())),
             ("10.0.0.1", Err(Barred::Remote)),
@@ -121,7 +128,7 @@ mod tests {
             request
                 .headers_mut()
                 .insert(header.parse::<HeaderName>().unwrap(), "x".parse().unwrap());
-            let peer = IpAddr::from([127, 0, 0, 6]);
+            let peer = IpAddr::from([127, 0, 0, 1]);
             assert_eq!(Viewers::Local.admit(peer, &request), Err(Barred::Remote), "{header}");
             assert_eq!(Viewers::Open.admit(peer, &request), Ok(()), "{header}");
         }

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 
-use crate::config::{Config, Problem, Problems};
+use crate::config::tree::Tree;
+use crate::config::{Config, Findings, Problems};
 use crate::telemetry::logging::Format;
 
 /// What a running airside is bound to.
@@ -28,9 +29,9 @@ impl Fixed {
         }
     }
 
-    /// Lists what `config` would change of it. A configuration is in force as a whole or not at all,
+    /// Lists what `config`, written in `tree`, would change of it. A configuration is in force as a whole or not at all,
     /// so one of them is enough to refuse it.
-    pub(super) fn allow(self, config: &Config) -> Result<(), Problems> {
+    pub(super) fn allow(self, config: &Config, tree: &Tree) -> Result<(), Problems> {
         let other = Self::of(config);
         let absent = |text: Option<String>| text.unwrap_or_else(|| "nothing".to_owned());
         let address = |one: Option<SocketAddr>| absent(one.map(|one| one.to_string()));
@@ -44,15 +45,11 @@ impl Fixed {
             ("log.format", format(self.log_format), format(other.log_format)),
         ];
         let changed = all.into_iter().filter(|(_, before, after)| before != after);
-        let problems: Vec<_> = changed
-            .map(|(key, before, after)| Problem {
-                key: key.to_owned(),
-                place: "the configuration".to_owned(),
-                found: after,
-                expected: format!("{before}, as at the start"),
-                hint: Some("restart airside to change it".to_owned()),
-            })
-            .collect();
-        if problems.is_empty() { Ok(()) } else { Err(Problems::from(problems)) }
+        let mut findings = Findings::about(tree);
+        for (key, before, after) in changed {
+            let expected = format!("{before}, as at the start");
+            findings.add(key, after, expected, Some("restart airside to change it"));
+        }
+        findings.conclude(Some(()))
     }
 }

@@ -72,7 +72,7 @@ impl Follower {
     /// Reads everything and takes it up or says what is wrong; `false` where it was changing
     /// meanwhile, so that one part may not belong to another.
     async fn reload(&mut self, app: &mut App, logging: &Logging) -> bool {
-        let Some(Reading { files, warnings, config, .. }) = self.read(app).await else {
+        let Some(Reading { files, tree, warnings, config, .. }) = self.read(app).await else {
             return true;
         };
         if look(&files).await != files {
@@ -82,7 +82,7 @@ impl Follower {
         let taken = match config {
             Ok(config) => {
                 let files = to_follow(files.clone(), &config);
-                app.take_up(config, logging).await.map(|()| files)
+                app.take_up(config, &tree, logging).await.map(|()| files)
             }
             Err(problems) => Err(problems),
         };

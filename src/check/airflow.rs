@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, DATE};
 use http::{Response, StatusCode};
 use serde_json::Value;
 use tokio::time::timeout;
@@ -14,7 +13,9 @@ use super::{Finding, Verdict, roles};
 use crate::clock;
 use crate::config::Config;
 use crate::config::written::{AuthManager, HandoffType, Written};
+use crate::handoff::answers::{cut, json, numbers, told};
 use crate::handoff::rehearsal::{Form, Rehearsal};
+use crate::jwks::fetch::clock_ahead;
 use crate::rejection::Rejection;
 use crate::upstream::{Settings, Upstream};
 
@@ -49,7 +50,7 @@ impl Airflow<'_, '_> {
         self.lets_nobody_in().await;
         let handoff = self.written.handoff.as_ref();
         let Some(handoff) = handoff else { return };
-        let facts = Facts { name: self.name, handoff, airflow: version.0 };
+        let facts = Facts { name: self.name, handoff, airflow: self.major() };
         let rehearsed = rehearsal::rehearse(&self.rehearsal, &facts).await;
         let taken = rehearsed.verdict == Verdict::Good;
         self.findings.push(rehearsed);
@@ -66,7 +67,7 @@ impl Airflow<'_, '_> {
     }
 
     /// Major and minor version; nothing where there is no use in asking further.
-    async fn version(&mut self) -> Option<(u8, u32)> {
+    async fn version(&mut self) -> Option<(u32, u32)> {
         let (about, path) = (self.about("version"), version_path(self.major()));
         let answer = match within(self.rehearsal.as_nobody(path)).await {
             Ok(answer) => answer,
@@ -80,7 +81,8 @@ impl Airflow<'_, '_> {
         self.clock(&answer);
         let version = version_of(&answer);
         let numbers = version.as_deref().and_then(numbers);
-        if let (Some(version), Some(numbers)) = (version, numbers.filter(|it| it.0 == self.major()))
+        if let (Some(version), Some(numbers)) =
+            (version, numbers.filter(|it| it.0 == u32::from(self.major())))
         {
             let found = format!("Airflow {version}");
             self.findings.push(Finding::new(Verdict::Good, about, get(path), found));
@@ -110,15 +112,15 @@ impl Airflow<'_, '_> {
     }
 
     fn clock(&mut self, answer: &Response<Bytes>) {
-        let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
-        let Some(there) = date.and_then(unix) else { return };
-        let here = clock::now().unix();
-        let apart = here.abs_diff(there);
+        // The header has whole seconds.
+        let here = UNIX_EPOCH + Duration::from_secs(clock::now().unix());
+        let Some(ahead) = clock_ahead(answer.headers(), here) else { return };
+        let apart = ahead.unsigned_abs();
         if apart <= MOST_APART {
             return;
         }
         let about = self.about("clock");
-        let side = if here > there { "behind" } else { "ahead of" };
+        let side = if ahead < 0 { "behind" } else { "ahead of" };
         let found = format!("{apart} s {side} the one here");
         self.findings.push(
             Finding::new(Verdict::Risky, about, "Date of its answer", found)
@@ -128,7 +130,7 @@ impl Airflow<'_, '_> {
     }
 
     /// Combinations that only the version shows not to work.
-    fn fits(&mut self, (major, minor): (u8, u32)) {
+    fn fits(&mut self, (major, minor): (u32, u32)) {
         let Some(handoff) = &self.written.handoff else { return };
         let early = (major, minor) < (3, 2);
         let about = self.about("hand-off");
@@ -236,59 +238,11 @@ fn ailing(answer: &Response<Bytes>) -> Option<Vec<String>> {
     Some(ailing.map(|(name, status)| format!("{name} is {}", cut(&status))).collect())
 }
 
-pub(super) fn json(answer: &Response<Bytes>) -> Option<Value> {
-    serde_json::from_slice(answer.body()).ok()
-}
-
-/// What an error of Airflow's API says.
-pub(super) fn detail(answer: &Response<Bytes>) -> Option<String> {
-    let body = json(answer)?;
-    let detail = body.get("detail").and_then(Value::as_str);
-    detail.or_else(|| body.get("title").and_then(Value::as_str)).map(str::to_owned)
-}
-
-/// An answer in a few words.
-pub(super) fn told(answer: &Response<Bytes>) -> String {
-    let status = answer.status().as_u16();
-    let kind =
-        answer.headers().get(CONTENT_TYPE).map(|kind| String::from_utf8_lossy(kind.as_bytes()));
-    match (detail(answer), kind) {
-        (Some(detail), _) => format!("{status} {:?}", cut(&detail)),
-        (None, Some(kind)) => format!("{status}, {}", cut(&kind)),
-        (None, None) => status.to_string(),
-    }
-}
-
-fn cut(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(MOST_TOLD).collect()
-}
-
-/// Major and minor version: `3.3.2`, `3.2rc1`.
-fn numbers(version: &str) -> Option<(u8, u32)> {
-    let mut parts = version.split('.');
-    let major = parts.next()?.parse().ok()?;
-    let minor: String = parts.next()?.chars().take_while(char::is_ascii_digit).collect();
-    Some((major, minor.parse().ok()?))
-}
-
-/// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, section 5.6.7) in Unix seconds.
-fn unix(date: &str) -> Option<u64> {
-    let parts: Vec<&str> = date.split(' ').collect();
-    let [_, day, month, year, time, "GMT"] = parts.as_slice() else { return None };
-    let month = MONTHS.iter().position(|name| name == month)? + 1;
-    let time = humantime::parse_rfc3339(&format!("{year}-{month:02}-{day}T{time}Z")).ok()?;
-    Some(time.duration_since(UNIX_EPOCH).ok()?.as_secs())
-}
-
 const EVERYBODY: &str = "200: Airflow lets everybody in";
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 /// Half of what Airflow allows; a second or two are the network's and the header's own.
 const MOST_APART: u64 = 5;
 /// An Airflow that has not answered by then serves nobody.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// So much of a text of Airflow's says what it says.
-const MOST_TOLD: usize = 120;
 
 #[cfg(test)]
 mod tests {
@@ -296,19 +250,6 @@ mod tests {
 
     fn answer(status: u16, body: &'static str) -> Response<Bytes> {
         Response::builder().status(status).body(Bytes::from_static(body.as_bytes())).unwrap()
-    }
-
-    #[test]
-    fn a_date_of_http_is_read() {
-        assert_eq!(unix("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
-        for wrong in [
-            "",
-            "06 Nov 1994 08:49:37 GMT",
-            "Sun, 06 Nov 1994 08:49:37 CET",
-            "Sun, 99 Nov 1994 08:49:37 GMT",
-        ] {
-            assert_eq!(unix(wrong), None, "{wrong}");
-        }
     }
 
     #[test]

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::{Finding, Verdict};
 use crate::config::KeySource;
-use crate::config::written::{Cloud, Entra, Issuer, Written};
-use crate::jwks::fetch::{FetchError, Fetched, Source, Url};
+use crate::config::written::{Entra, Issuer, Written};
+use crate::jwks::fetch::{FetchError, Fetched, Source, Url, place};
 use crate::token::entra;
 
 pub(super) async fn ask(written: &Written, keys: &[KeySource]) -> Vec<Finding> {
@@ -30,7 +30,7 @@ fn about(name: &str) -> String {
 }
 
 async fn keys_of(name: &str, source: &Source) -> Finding {
-    let asked = format!("GET {}", source.url());
+    let asked = format!("GET {}", place(source.url()));
     match source.fetch().await {
         Ok(Fetched { keys, .. }) => {
             let skipped = match keys.skipped() {
@@ -75,10 +75,10 @@ fn tenant<'w>(written: &'w Written, name: &str, keys: &Url) -> Option<(&'w Entra
 
 /// Entra may give keys for a tenant that does not exist, but no metadata.
 async fn metadata_of(name: &str, source: &Source, entra: &Entra, metadata: &Url) -> Finding {
-    let (about, asked) = (format!("tenant of {name}"), format!("GET {metadata}"));
+    let (about, asked) = (format!("tenant of {name}"), format!("GET {}", place(metadata)));
     let id = metadata.path().trim_start_matches('/').split("/v2.0").next().unwrap_or_default();
     let id = id.rsplit('/').next().unwrap_or_default();
-    let expected = entra::Version::V2.issuer(cloud(entra.cloud), id);
+    let expected = entra::Version::V2.issuer(entra.cloud.into(), id);
     let issuer = match source.document(metadata).await {
         Ok(document) => serde_json::from_slice::<Value>(&document)
             .ok()
@@ -104,13 +104,5 @@ async fn metadata_of(name: &str, source: &Source, entra: &Entra, metadata: &Url)
                 .expected(expected)
                 .hint("tokens of this issuer are refused: compare tenant, cloud and authority")
         }
-    }
-}
-
-const fn cloud(written: Cloud) -> entra::Cloud {
-    match written {
-        Cloud::Global => entra::Cloud::Global,
-        Cloud::UsGov => entra::Cloud::UsGov,
-        Cloud::China => entra::Cloud::China,
     }
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 
-use super::airflow::{dags_path, detail, get, json, told, within};
+use super::airflow::{dags_path, get, within};
 use super::{Finding, Verdict};
 use crate::clock;
 use crate::config::written::Handoff;
 use crate::handoff::Airflow;
+use crate::handoff::answers::{detail, json, told};
 use crate::handoff::rehearsal::{Form, NOBODY, Rehearsal};
 
 /// What is known of both sides.

@@ -6,11 +6,12 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::Value;
 
-use super::airflow::{get, json, told, within};
+use super::airflow::{get, within};
 use super::{Finding, Verdict};
 use crate::clock;
 use crate::config::written::{Issuer, Written};
 use crate::handoff::Airflow;
+use crate::handoff::answers::{json, told};
 use crate::handoff::rehearsal::Rehearsal;
 
 pub(super) async fn ask(

@@ -144,7 +144,7 @@ async fn dev(args: &DevArgs, environment: &Environment) -> Result<ExitCode, Box<
     let logging = Logging::start(config.log_format, config.log_level);
     logging.listening("issuer", issuer.local_addr()?);
     logging.listening("issuer_tls", issuer_tls.local_addr()?);
-    let app = App::start(config, &logging).await?;
+    let app = App::start(config, None, &logging).await?;
 
     let mint_secret = MintSecret::generate()?;
     let state = State {

@@ -33,16 +33,12 @@ enum Command {
         #[command(flatten)]
         overrides: Overrides,
     },
-    /// Say what the configuration makes of a token, step by step, and what to change.
-    Explain(explain::ExplainArgs),
     /// Try it out on this machine, with an issuer that imitates Entra.
     #[cfg(feature = "dev")]
     Dev(dev::DevArgs),
     /// Print a token from the running `airside dev`.
     #[cfg(feature = "dev")]
     Token(token::TokenArgs),
-    /// Ask the running airside whether it is ready: exit code 0 or 1.
-    Healthcheck(healthcheck::HealthcheckArgs),
     /// Read the configuration and print all of its problems and risks.
     Check(check::CheckArgs),
     /// Print the settings in effect, and where each of them comes from.
@@ -50,10 +46,14 @@ enum Command {
         #[command(flatten)]
         overrides: Overrides,
     },
+    /// Say what the configuration makes of a token, step by step, and what to change.
+    Explain(explain::ExplainArgs),
     /// Print the JSON Schema of the configuration file.
     Schema,
     /// Print what a shell needs to complete this command line.
     Completions(completions::CompletionsArgs),
+    /// Ask the running airside whether it is ready: exit code 0 or 1.
+    Healthcheck(healthcheck::HealthcheckArgs),
 }
 
 /// The exit codes of every command.
@@ -75,16 +75,16 @@ pub fn run() -> ExitCode {
     let environment = Environment::of_process();
     match arguments.command {
         Command::Serve { overrides } => serve::run(&overrides, &environment),
-        Command::Explain(args) => explain::run(args, &environment),
         #[cfg(feature = "dev")]
         Command::Dev(args) => dev::run(&args, &environment),
         #[cfg(feature = "dev")]
         Command::Token(args) => token::run(args, &environment),
-        Command::Healthcheck(args) => healthcheck::run(args, &environment),
         Command::Check(args) => check::run(&args, &environment),
         Command::Config { overrides } => config::run(&overrides, &environment),
+        Command::Explain(args) => explain::run(args, &environment),
         Command::Schema => schema::run(),
         Command::Completions(args) => completions::run(&args),
+        Command::Healthcheck(args) => healthcheck::run(args, &environment),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `airside serve`: runs the proxy until a signal, and follows its configuration meanwhile.
 
 use std::io::{Write, stderr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use tokio::runtime::Builder;
@@ -29,7 +30,7 @@ pub fn run(overrides: &Overrides, environment: &Environment) -> ExitCode {
     let logging = Logging::start(config.log_format, config.log_level);
     reload::warn_of(&warnings);
     let follower = Follower::new(overrides, environment, &config, files);
-    match serve(config, follower, &logging) {
+    match serve(config, overrides.file(environment), follower, &logging) {
         Ok(code) => code,
         Err(error) => {
             error!(%error, "airside cannot run");
@@ -41,6 +42,7 @@ pub fn run(overrides: &Overrides, environment: &Environment) -> ExitCode {
 
 fn serve(
     config: Config,
+    file: Option<PathBuf>,
     follower: Follower,
     logging: &Logging,
 ) -> Result<ExitCode, Box<dyn std::error::Error>> {
@@ -48,7 +50,7 @@ fn serve(
     let ended = control.block_on(async {
         let mut signals = Signals::take_over()?;
         let mut hangups = Hangups::take_over()?;
-        let mut app = App::start(config, logging).await?;
+        let mut app = App::start(config, file, logging).await?;
         tokio::select! {
             () = signals.next() => {}
             never = follower.run(&mut app, logging, &mut hangups) => match never {},

@@ -6,7 +6,7 @@ mod environment;
 use std::path::PathBuf;
 
 use super::problem::{Findings, Problem, Problems};
-use super::tree::{Node, Origin, Tree, Value};
+use super::tree::{Node, Origin, Tree, Value, origin};
 pub use environment::Environment;
 use environment::expand;
 
@@ -84,19 +84,21 @@ pub(super) fn make_up_airflow(tree: &mut Tree) {
 
 fn parse(file: &PathBuf, environment: &Environment) -> Result<Layers, Problems> {
     let name = file.display().to_string();
-    let nothing = Tree::empty(&name);
-    let refused = |found: String, expected: &str, hint| {
+    let refused = |origin: Origin, found: String, expected: &str, hint| {
+        let nothing = Tree { file: name.clone(), root: Node::map(origin) };
         let mut findings = Findings::about(&nothing);
         findings.add("", found, expected, Some(hint));
         Problems::from(findings.problems())
     };
     let text = std::fs::read_to_string(file).map_err(|error| {
         let hint = "see that the name is right, and the user that airside runs as may read it";
-        refused(error.to_string(), "a readable YAML file in UTF-8", hint)
+        refused(Origin::Default, error.to_string(), "a readable YAML file in UTF-8", hint)
     })?;
     let mut tree = Tree::parse(&name, &text).map_err(|error| {
         let hint = "look at indents, quotes and brackets at this place and before it";
-        refused(error.to_string(), "YAML", hint)
+        let origin = error.location().map_or(Origin::Default, |place| origin(&place));
+        // The lines around it may hold a secret.
+        refused(origin, error.without_snippet().to_string(), "YAML", hint)
     })?;
     let unset = expand(&mut tree.root, "", environment);
     let mut findings = Findings::about(&tree);
@@ -109,8 +111,9 @@ fn parse(file: &PathBuf, environment: &Environment) -> Result<Layers, Problems> 
 }
 
 impl Overrides {
-    /// The configuration file.
-    pub(super) fn file(&self, environment: &Environment) -> Option<PathBuf> {
+    /// The configuration file, where one is named.
+    #[must_use]
+    pub fn file(&self, environment: &Environment) -> Option<PathBuf> {
         self.config.clone().or_else(|| environment.get("AIRSIDE_CONFIG").map(PathBuf::from))
     }
 

@@ -15,9 +15,7 @@ use super::schema::SCHEMA;
 use super::tree::{Entry, Node, Tree, Value};
 use super::written::{Written, format};
 use later::{NOT_YET, is_inert, is_later};
-use shape::{
-    accepts, alternatives, constant, described, expected, one_of, stand_in, tag, types, words,
-};
+use shape::{accepts, alternatives, constant, expected, one_of, stand_in, tag, types, words};
 
 /// Reads what fits the schema and adds the rest to `findings`. What does not fit is left out, so
 /// that what does can be looked at further.
@@ -49,7 +47,9 @@ impl Lint<'_, '_> {
             Value::Text(text) if allows("string") => self.text(key, text, schema),
             Value::Bool(value) if allows("boolean") => Some(Json::from(*value)),
             Value::Integer(value) if allows("integer") => self.number(key, *value, schema),
-            Value::Loose(text) => self.loose(key, text, schema, &types),
+            Value::Loose(text) | Value::Expanded { text, .. } => {
+                self.loose(key, text, schema, &types)
+            }
             _ => self.misfit(key, node, &expected(schema)),
         }
     }
@@ -84,7 +84,7 @@ impl Lint<'_, '_> {
             let needed = properties.get(name).unwrap_or(&Json::Null);
             if !entries.iter().any(|entry| entry.key == name) {
                 let hint = missing_hint(key, name);
-                self.findings.add(&join(key, name), "nothing", described(needed), hint);
+                self.findings.add(&join(key, name), "nothing", expected(needed), hint);
             }
             if !map.contains_key(name) && !key.is_empty() {
                 // What is beside it is still looked at; nobody is told of this twice.
@@ -137,7 +137,7 @@ impl Lint<'_, '_> {
             _ => false,
         };
         if misfit {
-            self.findings.add(key, format!("{text:?}"), expected(schema), None);
+            self.findings.add(key, quoted(text), expected(schema), None);
             return None;
         }
         Some(Json::from(text))
@@ -166,7 +166,7 @@ impl Lint<'_, '_> {
         match text.parse::<bool>() {
             Ok(value) if allows("boolean") => Some(Json::from(value)),
             _ => {
-                self.findings.add(key, format!("{text:?}"), expected(schema), None);
+                self.findings.add(key, quoted(text), expected(schema), None);
                 None
             }
         }
@@ -174,9 +174,8 @@ impl Lint<'_, '_> {
 
     fn word(&mut self, key: &str, node: &Node, words: &[&Json]) -> Option<Json> {
         let found = match &node.value {
-            Value::Text(text) | Value::Loose(text) => Some(Json::from(text.as_str())),
             Value::Bool(value) => Some(Json::from(*value)),
-            _ => None,
+            _ => node.text().map(Json::from),
         };
         if let Some(word) = found.as_ref().filter(|found| words.contains(found)) {
             return Some(word.clone());
@@ -223,16 +222,29 @@ impl Lint<'_, '_> {
     }
 }
 
-/// A value for a message. Settings hold no secrets, only the names of files with some.
+/// A value for a message. Settings hold the names of files with secrets; an address may hold one
+/// itself.
 fn shown(node: &Node) -> String {
     match &node.value {
         Value::Null => "null".into(),
         Value::Bool(value) => value.to_string(),
         Value::Integer(value) => value.to_string(),
         Value::Float(value) => value.to_string(),
-        Value::Text(text) | Value::Loose(text) => format!("{text:?}"),
+        Value::Text(text) | Value::Loose(text) | Value::Expanded { text, .. } => quoted(text),
         Value::List(_) => "a list".into(),
         Value::Map(_) => "a mapping".into(),
+    }
+}
+
+/// A text for a message, without what may be a secret in an address: user information and query.
+/// It need not be one that can be parsed.
+fn quoted(text: &str) -> String {
+    if text.split_once(':').is_some_and(|(_, rest)| rest.contains('@')) {
+        return "an address with a credential in it".to_owned();
+    }
+    match text.split_once('?') {
+        Some((place, _)) if text.contains("://") => format!("{:?}", format!("{place}?…")),
+        _ => format!("{text:?}"),
     }
 }
 
@@ -279,127 +291,4 @@ pub(super) fn network(text: &str) -> Option<IpNet> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = "
-upstream: {url: 'http://127.0.0.1:8081'}
-issuers:
-  - {name: entra, type: entra, tenant: t, client_id: c}
-  - {name: airflow, type: airflow, secret_file: /s}
-handoff: {type: airflow_token, secret_file: /s}
-";
-
-    fn problems(text: &str) -> Vec<(String, String, Option<String>)> {
-        let tree = Tree::parse("a.yaml", text).unwrap();
-        let mut findings = Findings::about(&tree);
-        let written = read(&tree, &mut findings);
-        let problems = findings.conclude(written).map(|_| ()).unwrap_err();
-        problems.all().iter().map(|p| (p.key.clone(), p.found.clone(), p.hint.clone())).collect()
-    }
-
-    #[test]
-    fn a_good_file_has_no_problems() {
-        let tree = Tree::parse("a.yaml", GOOD).unwrap();
-        let mut findings = Findings::about(&tree);
-        let written = read(&tree, &mut findings);
-        assert!(findings.conclude(written).is_ok());
-    }
-
-    #[test]
-    fn every_key_is_documented() {
-        let documented = include_str!("../../docs/configuration.md");
-        let mut left: Vec<&Json> = vec![&SCHEMA];
-        while let Some(schema) = left.pop() {
-            let properties = schema.get("properties").and_then(Json::as_object);
-            for (key, inner) in properties.into_iter().flatten() {
-                let written = documented.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-                assert!(written.into_iter().any(|word| word == key), "{key}");
-                left.push(inner);
-            }
-            left.extend(schema.get("items"));
-            left.extend(alternatives(schema).into_iter().flatten());
-        }
-    }
-
-    #[test]
-    fn every_problem_is_found_at_once() {
-        let text = format!(
-            "{GOOD}
-listn: '0.0.0.0:8080'
-leeway: soon
-threads: 0
-admin: {{listen: localhost}}
-limits: {{connections: many}}
-forwarded: {{trusted: [10.0.0.0/40]}}
-access: {{ui: opne, public: nothing}}
-log: {{access: 'yes'}}
-"
-        );
-        let keys: Vec<String> = problems(&text).into_iter().map(|(key, ..)| key).collect();
-        assert_eq!(
-            keys,
-            [
-                "listn",
-                "leeway",
-                "threads",
-                "admin.listen",
-                "limits.connections",
-                "forwarded.trusted[0]",
-                "access.ui",
-                "access.public",
-                "log.access",
-            ]
-        );
-    }
-
-    #[test]
-    fn an_unknown_key_names_the_nearest() {
-        let (_, found, hint) = problems(&format!("{GOOD}\nlistn: x\n")).remove(0);
-        assert_eq!(found, "an unknown key");
-        assert_eq!(hint.as_deref(), Some("did you mean `listen`?"));
-    }
-
-    #[test]
-    fn what_is_missing_is_named_with_a_way_to_give_it() {
-        let keys: Vec<String> = problems("{}").into_iter().map(|(key, ..)| key).collect();
-        assert_eq!(keys, ["upstream", "issuers", "handoff"]);
-    }
-
-    #[test]
-    fn what_a_later_version_has_is_refused_by_name() {
-        for later in ["forward_auth: {listen: \"127.0.0.1:0\"}", "access: {ui: login}"] {
-            let found = problems(&format!("{GOOD}\n{later}\n"));
-            assert_eq!(found.len(), 1, "{later}: {found:?}");
-            assert_eq!(found[0].2.as_deref(), Some(NOT_YET), "{later}");
-        }
-    }
-
-    #[test]
-    fn what_asks_for_nothing_is_accepted() {
-        let text = format!(
-            "{GOOD}
-tls: null
-forward_auth: null
-execution_listen: null
-revocation: {{file: null}}
-access: {{delegate: {{basic: false, negotiate: false}}}}
-admin: {{status: open}}
-"
-        );
-        let tree = Tree::parse("a.yaml", &text).unwrap();
-        let mut findings = Findings::about(&tree);
-        let written = read(&tree, &mut findings);
-        assert!(findings.conclude(written).is_ok());
-    }
-
-    #[test]
-    fn a_number_in_place_of_text_asks_for_quotes() {
-        let text = GOOD.replace("tenant: t", "tenant: 17");
-        let (key, _, hint) = problems(&text).remove(0);
-        assert_eq!(
-            (key.as_str(), hint.as_deref()),
-            ("issuers[0].tenant", Some("put it in quotes"))
-        );
-    }
-}
+mod tests;

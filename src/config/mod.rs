@@ -30,6 +30,8 @@ use crate::watch::Sights;
 pub struct Reading {
     /// The file, and those that it names, as they were before they were read.
     pub files: Sights,
+    /// Where everything is written.
+    pub tree: Tree,
     /// What is legal and risky all the same.
     pub warnings: Vec<Warning>,
     /// What is written, as far as it fits.
@@ -47,11 +49,13 @@ pub fn read(overrides: &Overrides, environment: &Environment, former: &[KeySourc
     match layers::read(overrides, environment) {
         Ok(layers) => {
             let files = files.and(Sights::take(layers.tree.files().map(PathBuf::from)));
-            let Built { written, warnings, config } = build(&layers.tree, layers.problems, former);
-            Reading { files, warnings, written, config }
+            let Layers { tree, problems } = layers;
+            let Built { written, warnings, config } = build(&tree, problems, former);
+            Reading { files, tree, warnings, written, config }
         }
         Err(problems) => {
-            Reading { files, warnings: Vec::new(), written: None, config: Err(problems) }
+            let (tree, warnings) = (Tree::empty("(no configuration file)"), Vec::new());
+            Reading { files, tree, warnings, written: None, config: Err(problems) }
         }
     }
 }

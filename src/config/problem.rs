@@ -2,6 +2,7 @@
 //! And what is legal but risky: place, found, why, hint.
 
 use std::fmt;
+use std::path::Path;
 
 use super::schema::purpose;
 use super::tree::Tree;
@@ -136,10 +137,24 @@ impl<'t> Findings<'t> {
         self.problems.push(Problem {
             key: key.to_owned(),
             place: self.tree.place(key),
-            found: found.into(),
+            found: self.without_secret(key, found.into()),
             expected: expected.into(),
             hint: hint.map(str::to_owned).or_else(|| purpose(key, &self.tree.root)),
         });
+    }
+
+    /// A variable may hold the secret itself where the name of its file belongs: unless there is such
+    /// a file, nobody is to read its value in a log.
+    fn without_secret(&self, key: &str, found: String) -> String {
+        match self.tree.given_by_variable(key) {
+            Some((text, written))
+                if key.ends_with("file") && !text.is_empty() && !Path::new(text).exists() =>
+            {
+                let escaped = text.escape_debug().to_string();
+                found.replace(text, &written).replace(&escaped, &written)
+            }
+            _ => found,
+        }
     }
 
     /// Adds a warning of the value at `key`, unless there is a problem with it.

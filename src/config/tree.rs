@@ -28,8 +28,15 @@ pub enum Value {
     Float(f64),
     /// Text.
     Text(String),
-    /// Text from a flag, a variable or a `${NAME}`: it may stand for a number or a truth value.
+    /// Text from a flag or a variable: it may stand for a number or a truth value.
     Loose(String),
+    /// The same, from a text with a `${NAME}` in it.
+    Expanded {
+        /// What the text says now.
+        text: String,
+        /// How it stands in the file.
+        written: String,
+    },
     /// A sequence.
     List(Vec<Node>),
     /// A mapping, in the order written; keys are unique.
@@ -136,8 +143,22 @@ impl Tree {
     /// Whether there is a value at `key`.
     #[must_use]
     pub fn has(&self, key: &str) -> bool {
+        self.node(key).is_some()
+    }
+
+    /// The text at `key` and how it is written, where a variable has given it.
+    pub(super) fn given_by_variable(&self, key: &str) -> Option<(&str, String)> {
+        let node = self.node(key)?;
+        match (&node.value, &node.origin) {
+            (Value::Expanded { text, written }, _) => Some((text, written.clone())),
+            (Value::Loose(text), Origin::Variable(name)) => Some((text, format!("${{{name}}}"))),
+            _ => None,
+        }
+    }
+
+    fn node(&self, key: &str) -> Option<&Node> {
         let step = |node, step: &Step| Node::step(node, step).map(|(_, inner)| inner);
-        steps(key).iter().try_fold(&self.root, step).is_some()
+        steps(key).iter().try_fold(&self.root, step)
     }
 
     /// The files that it names: every key that ends in `file` says where one is.
@@ -210,7 +231,7 @@ impl Node {
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         match &self.value {
-            Value::Text(text) | Value::Loose(text) => Some(text),
+            Value::Text(text) | Value::Loose(text) | Value::Expanded { text, .. } => Some(text),
             _ => None,
         }
     }
@@ -277,7 +298,7 @@ impl Node {
     }
 }
 
-fn origin(location: &serde_saphyr::Location) -> Origin {
+pub(super) fn origin(location: &serde_saphyr::Location) -> Origin {
     Origin::File { line: location.line(), column: location.column() }
 }
 

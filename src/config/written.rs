@@ -18,8 +18,9 @@ pub use issuers::{
 pub(in crate::config) use values::format;
 pub use values::{Lapse, Network, OneOrMany, SocketAddress, UpstreamAddress, WebAddress};
 
-/// The configuration of airside. What is required in the file is optional here: what is missing or
-/// does not fit has been said by the lint, and the rest is still looked at.
+/// The configuration of airside.
+// What is required in the file is optional here: what is missing or does not fit has been said by the
+// lint, and the rest is still looked at.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Written {

@@ -11,7 +11,7 @@ use super::diagnosis::{Evidence, is_guid};
 use super::input::Input;
 use crate::clock::Timestamp;
 use crate::config::{Config, KeySource};
-use crate::jwks::fetch::{Source, Url};
+use crate::jwks::fetch::{Source, Url, place};
 use crate::jwks::refresh::{fill, restore};
 use crate::jwks::{Algorithm, Key};
 use crate::rejection::Reason;
@@ -164,7 +164,7 @@ async fn load(
     }
     let outcome = match known.source.as_ref().filter(|_| !offline) {
         Some(source) => {
-            let unreachable = |error: &dyn ToString| (source.url().to_string(), error.to_string());
+            let unreachable = |error: &dyn ToString| (place(source.url()), error.to_string());
             fill(&known.store, source).await.map_err(|error| unreachable(&error))
         }
         None => Ok(None),

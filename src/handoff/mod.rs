@@ -3,6 +3,7 @@
 //! identity of ours.
 
 pub mod airflow_token;
+pub mod answers;
 pub mod assertion;
 pub mod fab;
 pub mod rehearsal;

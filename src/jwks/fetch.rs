@@ -2,7 +2,6 @@
 //! is loopback.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -17,6 +16,7 @@ use tokio::time::timeout;
 
 use super::document::{DocumentError, KeySet};
 use crate::clock;
+use crate::loopback::is_loopback_host;
 
 pub use reqwest::Url;
 
@@ -223,14 +223,16 @@ fn keys_of(issuer: &str, url: &Url, metadata: &[u8]) -> Result<Url, FetchError> 
     })
 }
 
-/// Whether the host of `url` is this machine: `localhost` or a loopback address.
+/// Whether the host of `url` is this machine.
 #[must_use]
 pub fn is_loopback(url: &Url) -> bool {
-    let Some(host) = url.host_str() else {
-        return false;
-    };
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    url.host_str().is_some_and(is_loopback_host)
+}
+
+/// `url` for messages: without what may be a secret, user information and query.
+#[must_use]
+pub fn place(url: &Url) -> String {
+    format!("{}{}", url.origin().ascii_serialization(), url.path())
 }
 
 /// Why a source cannot be used at all.
@@ -307,7 +309,8 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
 
 /// How far the clock that wrote `Date` (RFC 9110, section 6.6.1) is ahead of `now`; a cache on the
 /// way says how long it has kept the answer.
-fn clock_ahead(headers: &HeaderMap, now: SystemTime) -> Option<i64> {
+#[must_use]
+pub fn clock_ahead(headers: &HeaderMap, now: SystemTime) -> Option<i64> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let kept = text(AGE).and_then(|age| age.trim().parse().ok()).unwrap_or(0);
     let written = httpdate::parse_http_date(text(DATE)?).ok()?;
@@ -421,11 +424,23 @@ mod tests {
             ("http://127.0.0.1/", true),
             ("http://127.8.9.1/", true),
             ("http://[::1]:8/", true),
+            ("http://idp.LOCALHOST/", true),
             ("http://localhost.evil.example/", false),
             ("http://127.0.0.1.evil.example/", false),
             ("http://10.0.0.1/", false),
         ] {
             assert_eq!(is_loopback(&Url::parse(url).unwrap()), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_named_without_what_may_be_a_secret() {
+        for (url, expected) in [
+            ("https://idp.example/a/keys?code=s3cret#x", "https://idp.example/a/keys"),
+            ("https://a:s3cret@idp.example:8443", "https://idp.example:8443/"),
+            ("http://[::1]:8/keys", "http://[::1]:8/keys"),
+        ] {
+            assert_eq!(place(&Url::parse(url).unwrap()), expected);
         }
     }
 

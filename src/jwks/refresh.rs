@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::disk::CacheFile;
-use super::fetch::{FetchError, Fetched, Source, Url};
+use super::fetch::{FetchError, Fetched, Source, place};
 use super::store::KeyStore;
 use crate::clock::{self, Timestamp};
 
@@ -30,7 +30,7 @@ pub fn restore(store: &KeyStore, cache: &CacheFile, now: Timestamp) {
 
 /// Fills `store` from `source` once, for who asks and goes; gives how far its clock is ahead of ours.
 pub async fn fill(store: &KeyStore, source: &Source) -> Result<Option<i64>, FetchError> {
-    store.fetch_begins(&shown(source.url()));
+    store.fetch_begins(&place(source.url()));
     match source.fetch().await {
         Ok(Fetched { keys, clock_ahead, .. }) => {
             store.fetch_ended(Ok(keys));
@@ -79,9 +79,9 @@ pub async fn keep_fresh(
 }
 
 async fn fetch(store: &KeyStore, source: &Source) -> Result<(Vec<u8>, Option<Duration>), ()> {
-    let (issuer, url) = (store.issuer(), source.url());
+    let (issuer, url) = (store.issuer(), place(source.url()));
     let begun = Instant::now();
-    store.fetch_begins(&shown(url));
+    store.fetch_begins(&url);
     let outcome = source.fetch().await;
     let took = begun.elapsed();
     match outcome {
@@ -101,11 +101,6 @@ async fn fetch(store: &KeyStore, source: &Source) -> Result<(Vec<u8>, Option<Dur
             Err(())
         }
     }
-}
-
-/// Without what may be a secret: user information and query.
-fn shown(url: &Url) -> String {
-    format!("{}{}", url.origin().ascii_serialization(), url.path())
 }
 
 /// A disk that fails costs the next restart, never a request.

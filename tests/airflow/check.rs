@@ -49,7 +49,7 @@ fn stock_airflow_takes_what_is_signed_and_its_refusals_are_explained() {
         (
             "another secret",
             checked(&flight, other_secret),
-            &["403 \"Invalid JWT token\"", "[api_auth] jwt_secret must be", "other.secret"][..],
+            &["403, \"Invalid JWT token\"", "[api_auth] jwt_secret must be", "other.secret"][..],
         ),
         (
             "another audience",

@@ -1,51 +1,23 @@
-"""Installs the libraries that airside is compared with, below target/differential.
-
-The packages are named with their versions and nothing else: where they come from is how pip and
-npm are configured on this machine. A second call finds everything done.
-"""
+"""Installs the libraries that airside is compared with, below target/differential."""
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import shutil
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import node
+import packages
 
-PYTHON = ["PyJWT==2.15.1", "joserfc==1.8.0", "cryptography==50.0.2"]
+PYPI = ["PyJWT==2.15.1", "joserfc==1.8.0", "cryptography==50.0.2"]
 NPM = ["jose@6.2.17"]
 
-ROOT = Path(__file__).resolve().parent.parent.parent / "target" / "differential"
+ROOT = packages.TARGET / "differential"
 
 
 def ready() -> tuple[Path, list[str]]:
     """The Python that has the Python libraries, and the command that runs Node.js; makes both."""
-    ROOT.mkdir(parents=True, exist_ok=True)
-    with open(ROOT / ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with_node = node.of_this_machine()
-        made_from = [
-            sys.executable, sys.version, *PYTHON, *node.WHEEL, *NPM, str(with_node), str(ROOT),
-        ]
-        digest = hashlib.sha256("\0".join(made_from).encode()).hexdigest()
-        stamp, python = ROOT / "stamp", ROOT / "venv" / "bin" / "python"
-        if not stamp.is_file() or stamp.read_text() != digest:
-            stamp.unlink(missing_ok=True)
-            install(python, with_node)
-            stamp.write_text(digest)
-    return python, node.commands(ROOT / "venv")[0]
-
-
-def install(python: Path, with_node: bool) -> None:
-    venv = ROOT / "venv"
-    shutil.rmtree(venv, ignore_errors=True)
-    node.run([sys.executable, "-I", "-m", "venv", venv], ROOT)
-    packages = PYTHON + ([] if with_node else node.WHEEL)
-    node.run([python, "-I", "-m", "pip", "install", "--quiet", *packages], ROOT)
-    node.install(ROOT / "npm", node.commands(venv)[1], NPM)
+    packages.install(ROOT, PYPI, NPM)
+    return packages.python(ROOT), packages.javascript(ROOT)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::support::airside::Airside;
 use crate::support::config::{Config, SECRET};
 use crate::support::expect::Verdicts;
+use crate::support::http::Request;
 
 /// A configuration without a problem or a risk, whose issuer and upstream are never asked.
 fn clean() -> Config {
@@ -68,6 +69,75 @@ fn serve_says_the_same_warnings_at_the_start_and_when_it_reads_again() {
     }
     let airside = Airside::start(&clean().set("/access/password_login", json!("open")));
     airside.line_with(&["a risk of the configuration", "access.password_login"]);
+}
+
+/// A variable holds it, and the key wants the name of a file.
+#[test]
+fn a_secret_in_place_of_its_files_name_is_not_printed() {
+    let secret = "s3cret-that-is-no-file";
+    let mut verdicts = Verdicts::default();
+    for (key, pointer) in [
+        ("handoff.secret_file", "/handoff/secret_file"),
+        ("issuers[1].secret_file", "/issuers/1/secret_file"),
+        ("issuers[0].keys_file", "/issuers/0/keys_file"),
+        ("issuers[0].ca_file", "/issuers/0/ca_file"),
+        ("tls.key_file", "/tls"),
+        ("revocation.file", "/revocation/file"),
+    ] {
+        let text = json!("${MOUNTED}");
+        let value =
+            if pointer == "/tls" { json!({"cert_file": "/", "key_file": text}) } else { text };
+        let config = clean().set(pointer, value).env("MOUNTED", secret);
+        for (command, ended) in
+            [("check", Airside::checks(&config, &[])), ("serve", Airside::fails(&config))]
+        {
+            verdicts.check(key, ended.code == Some(78), (command, ended.log()));
+            let named = ended.log().contains(key) && ended.log().contains("${MOUNTED}");
+            verdicts.check(key, named, (command, ended.log()));
+            verdicts.check(key, !ended.log().contains("s3cret"), (command, ended.log()));
+        }
+    }
+    let config = clean().env("AIRSIDE_AIRFLOW_JWT_SECRET_FILE", secret);
+    let ended = Airside::checks(&config, &[]);
+    assert!(ended.log().contains("${AIRSIDE_AIRFLOW_JWT_SECRET_FILE}: No such"), "{}", ended.log());
+    assert!(!ended.log().contains("s3cret"), "{}", ended.log());
+    let empty = clean_secret("");
+    let ended = Airside::checks(&clean().env("AIRSIDE_AIRFLOW_JWT_SECRET_FILE", &empty), &[]);
+    assert!(ended.log().contains(&format!("{empty} is empty")), "{}", ended.log());
+}
+
+#[test]
+fn a_file_that_is_no_yaml_is_not_quoted() {
+    let text = "upstream: {url: 'http://airside:s3cret@airflow'}\nissuers: [\nlisten: a\n";
+    let config = clean();
+    let file = config.file("broken.yaml", text).display().to_string();
+    let ended = Airside::run(&["check", "-c", &file], &[]);
+    assert_eq!(ended.code, Some(78), "{}", ended.log());
+    assert!(ended.log().contains(&format!("{file}:2:10: ")), "{}", ended.log());
+    assert!(!ended.log().contains("s3cret"), "{}", ended.log());
+}
+
+/// An API management has its key there, a blob store its signature.
+#[test]
+fn what_an_address_has_in_its_query_is_not_printed() {
+    let config = Config::new("http://127.0.0.1:1", "http://127.0.0.1:1")
+        .set("/issuers/0/keys_url", "http://127.0.0.1:1/keys?code=s3cret")
+        .set("/telemetry", json!({"otlp_endpoint": "http://127.0.0.1:1/otlp?code=s3cret"}));
+    let ended = Airside::checks(&config, &["--online"]);
+    assert!(ended.log().contains("GET http://127.0.0.1:1/keys: "), "{}", ended.log());
+    assert!(!ended.log().contains("s3cret"), "{}", ended.log());
+    let config = config.set("/log/level", "debug");
+    let airside = Airside::start_unready(&config);
+    airside.line_with(&["keys not fetched", "http://127.0.0.1:1/keys"]);
+    assert_eq!(airside.ask(&Request::get("/api/v2/dags")).status, 401);
+    airside.line_with(&["collector does not take traces", "http://127.0.0.1:1/otlp"]);
+    assert!(!airside.ask_admin("/status").text().contains("s3cret"));
+    let ended = airside.finish();
+    assert!(!ended.log().contains("s3cret"), "{}", ended.log());
+    let plain = config.set("/issuers/0/keys_url", "http://idp.example/keys?code=s3cret");
+    let ended = Airside::checks(&plain, &[]);
+    assert!(ended.log().contains("http://idp.example/keys"), "{}", ended.log());
+    assert!(!ended.log().contains("s3cret"), "{}", ended.log());
 }
 
 #[test]

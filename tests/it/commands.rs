@@ -10,6 +10,26 @@ use crate::support::expect::Verdicts;
 use crate::support::issuer::Issuer;
 use crate::support::scene::Scene;
 
+#[test]
+fn the_help_lists_commands_in_the_order_in_which_they_are_met() {
+    let ended = Airside::run(&["--help"], &[]);
+    let listed = ended.stdout.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
+    let listed: Vec<&str> = listed.lines().filter_map(|line| line.split(' ').nth(2)).collect();
+    let expected = [
+        "serve",
+        "dev",
+        "token",
+        "check",
+        "config",
+        "explain",
+        "schema",
+        "completions",
+        "healthcheck",
+        "help",
+    ];
+    assert_eq!(listed, expected, "{}", ended.stdout);
+}
+
 fn healthcheck(args: &[&str], env: &[(&str, &str)]) -> Ended {
     let env: Vec<_> =
         env.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();

@@ -258,7 +258,8 @@ fn what_cannot_change_is_named_and_nothing_of_such_a_file_is_taken_up() {
         });
         let key = format!("key=\"{key}\"");
         let line = scene.airside.line_with(&["ERROR", &key, "restart airside"]);
-        verdicts.check(pointer, line.contains("as at the start"), line);
+        verdicts.check(pointer, line.contains("as at the start"), &line);
+        verdicts.check(pointer, line.contains("airside.yaml:"), line);
         scene.present(&v2_app().token());
         verdicts.check(pointer, role_upstream(&scene.upstream) == "op", "taken up in part");
     }

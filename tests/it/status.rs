@@ -102,6 +102,9 @@ fn a_refusal_is_shown_with_what_to_do_about_it() {
     );
     assert_eq!(refused.status, 403);
     let shown = latest(&scene);
+    let config = scene.airside.config();
+    let file = config.folder().join("airside.yaml").display().to_string();
+    let explain = format!("airside explain -c {file} - --request 'GET /api/v2/dags/x'");
     for (member, expected) in [
         ("reason", json!("role_missing")),
         ("status", json!(403)),
@@ -110,13 +113,13 @@ fn a_refusal_is_shown_with_what_to_do_about_it() {
         ("path", json!("/api/v2/dags/x")),
         ("client", json!("127.0.0.1")),
         ("request_id", json!(refused.header("x-request-id").unwrap())),
-        ("explain", json!("airside explain - --request 'GET /api/v2/dags/x'")),
+        ("explain", json!(explain)),
     ] {
         assert_eq!(shown[member], expected, "{member} of {shown}");
     }
     assert!(shown["found"].is_string(), "{shown}");
     let text = page(&scene).text();
-    for word in ["role_missing", "airside explain -", "docs/troubleshooting.md#role_missing"] {
+    for word in ["role_missing", "airside explain -c ", "docs/troubleshooting.md#role_missing"] {
         assert!(text.contains(word), "{word}");
     }
     assert!(!text.contains("in-the-query"));

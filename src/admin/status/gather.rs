@@ -1,6 +1,7 @@
 //! Where the status comes from: the counters, the key stores, what is in force.
 
 use std::borrow::Cow;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,15 +40,17 @@ impl Admin {
             issuers: issuers(&generation.keys),
             upstream: upstream(&generation),
             traffic: traffic(&totals, &past),
-            refusals: Refusals {
-                by_reason: by_reason(&totals, &past),
-                latest: self.refusals.latest().iter().map(|refusal| latest(refusal)).collect(),
-            },
+            refusals: Refusals { by_reason: by_reason(&totals, &past), latest: self.latest() },
             history: History {
                 hour: Series::of(&past.hour, FINE),
                 day: Series::of(&past.day, COARSE),
             },
         }
+    }
+
+    fn latest(&self) -> Vec<Latest> {
+        let file = self.config_file.as_deref();
+        self.refusals.latest().iter().map(|refusal| latest(refusal, file)).collect()
     }
 
     fn configuration(&self, generation: &Generation) -> Configuration {
@@ -203,7 +206,7 @@ fn by_reason(totals: &Totals, past: &Past) -> Vec<ByReason> {
         last_hour: hour.refused.of(reason),
         last_five_minutes: recent.refused.of(reason),
         meaning: reason.sentence(),
-        section: section(reason),
+        section: reason.help().to_string(),
     };
     let mut rows: Vec<_> =
         Reason::ALL.into_iter().map(row).filter(|row| row.since_start > 0).collect();
@@ -211,12 +214,7 @@ fn by_reason(totals: &Totals, past: &Past) -> Vec<ByReason> {
     rows
 }
 
-/// Where causes and cures of it are written down.
-pub(in crate::admin) fn section(reason: Reason) -> String {
-    format!("docs/troubleshooting.md#{}", reason.name())
-}
-
-fn latest(refusal: &Refusal) -> Latest {
+fn latest(refusal: &Refusal, file: Option<&Path>) -> Latest {
     Latest {
         number: refusal.number,
         why: refusal.reason,
@@ -230,25 +228,27 @@ fn latest(refusal: &Refusal) -> Latest {
         issuer: refusal.issuer.clone(),
         request_id: refusal.request_id.clone(),
         found: refusal.found.clone(),
-        explain: explain(refusal),
+        explain: explain(refusal, file),
     }
 }
 
 /// A token is what `explain` reads; it asks for it on its standard input. The rules of the path count
 /// only where the whole path is known.
-fn explain(refusal: &Refusal) -> Option<String> {
+fn explain(refusal: &Refusal, file: Option<&Path>) -> Option<String> {
     let of_a_token = matches!(refusal.reason.status().as_u16(), 401 | 403)
         && !matches!(
             refusal.reason,
             Reason::CredentialMissing | Reason::CrossSite | Reason::AccessClosed
         );
-    let request = format!("{} {}", refusal.method, refusal.path);
-    let asked = if refusal.verbatim {
-        format!("airside explain - --request {}", quoted(&request))
-    } else {
-        "airside explain -".to_owned()
+    let mut command = match file {
+        Some(file) => format!("airside explain -c {} -", quoted(&file.to_string_lossy())),
+        None => "airside explain -".to_owned(),
     };
-    of_a_token.then_some(asked)
+    if refusal.verbatim {
+        let request = format!("{} {}", refusal.method, refusal.path);
+        command = format!("{command} --request {}", quoted(&request));
+    }
+    of_a_token.then_some(command)
 }
 
 impl Series {

@@ -43,7 +43,8 @@ pub(super) fn expand(
     match &mut node.value {
         Value::Text(text) if text.contains("${") => {
             let (expanded, unset) = expand_text(text, environment);
-            node.value = Value::Loose(expanded);
+            let written = std::mem::take(text);
+            node.value = Value::Expanded { text: expanded, written };
             unset.into_iter().map(|name| (key.to_owned(), name)).collect()
         }
         Value::List(items) => {

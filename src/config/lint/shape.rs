@@ -40,7 +40,7 @@ pub(in crate::config) fn accepts(schema: &Json, value: &Value) -> bool {
         Value::Integer(_) => &["integer", "number"],
         Value::Float(_) => &["number"],
         Value::Text(_) => &["string"],
-        Value::Loose(_) => &["string", "integer", "boolean"],
+        Value::Loose(_) | Value::Expanded { .. } => &["string", "integer", "boolean"],
         Value::List(_) => &["array"],
         Value::Map(_) => &["object"],
     };
@@ -84,14 +84,6 @@ fn in_words(name: &str, schema: &Json) -> String {
         ("object", _) => "a mapping".into(),
         ("null", _) => "null".into(),
         (other, _) => other.into(),
-    }
-}
-
-pub(in crate::config) fn described(schema: &Json) -> String {
-    let expected = expected(schema);
-    match schema.get("description").and_then(Json::as_str) {
-        Some(description) => format!("{expected}: {}", description.replace('\n', " ")),
-        None => expected,
     }
 }
 

@@ -26,11 +26,7 @@ impl Builder<'_, '_, '_> {
             Some(map) => self.role_map(&roles_key, map),
             None => Some(RoleMap::identity()),
         };
-        let cloud = match written.cloud {
-            written::Cloud::Global => entra::Cloud::Global,
-            written::Cloud::UsGov => entra::Cloud::UsGov,
-            written::Cloud::China => entra::Cloud::China,
-        };
+        let cloud = written.cloud.into();
         let known = tenants.as_deref().unwrap_or_default();
         let keys = self.entra_keys(key, written, cloud, &name, known);
         let (client_id, _, roles) = (client_id?, tenants?, roles?);
@@ -107,6 +103,16 @@ impl Builder<'_, '_, '_> {
             sources.push(source);
         }
         Some((all, sources))
+    }
+}
+
+impl From<written::Cloud> for entra::Cloud {
+    fn from(written: written::Cloud) -> Self {
+        match written {
+            written::Cloud::Global => Self::Global,
+            written::Cloud::UsGov => Self::UsGov,
+            written::Cloud::China => Self::China,
+        }
     }
 }
 

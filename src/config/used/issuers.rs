@@ -11,7 +11,7 @@ use crate::identity::roles::ValueMap;
 use crate::identity::roles::{SIMPLE, is_visible};
 use crate::identity::{AirflowRole, AirflowTeam, Held, Mapping, RoleMap, TeamMap};
 use crate::jwks::document::DocumentError;
-use crate::jwks::fetch::{Source, Url, is_loopback};
+use crate::jwks::fetch::{Source, Url, is_loopback, place};
 use crate::jwks::{KeySet, KeyStore, Schedule};
 use crate::token::{self, Contested, Verifier};
 
@@ -83,7 +83,7 @@ impl Builder<'_, '_, '_> {
         }
         let hint = "over plain http anybody on the way can hand airside keys of their own";
         let expected = "https, unless the host is loopback";
-        self.findings.add(key, url.as_str(), expected, Some(hint));
+        self.findings.add(key, place(&url), expected, Some(hint));
         None
     }
 

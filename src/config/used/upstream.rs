@@ -82,7 +82,7 @@ impl Builder<'_, '_, '_> {
         let url = self.url(key, &WebAddress(written.0.clone()))?;
         if url.query().is_some() || url.fragment().is_some() {
             let expected = "an address without a query or a fragment";
-            self.findings.add(key, url.as_str(), expected, None);
+            self.findings.add(key, "a query or a fragment", expected, None);
             return None;
         }
         let (host, port) = (url.host_str()?.to_owned(), url.port_or_known_default()?);

@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::super::airflow_token::{Minter, Subject};
+use super::super::answers::{cut, detail, numbers, told};
 use super::super::{Airflow, UpstreamRequest, random_id};
 use super::Settings;
 use super::roles::Roles;
@@ -339,39 +340,6 @@ fn read<T: DeserializeOwned>(answer: &Response<Bytes>) -> Option<T> {
     good.then(|| serde_json::from_slice(answer.body()).ok()).flatten()
 }
 
-/// What an error of Airflow's API says.
-fn detail(answer: &Response<Bytes>) -> Option<String> {
-    let body: Value = serde_json::from_slice(answer.body()).ok()?;
-    body.get("detail")?.as_str().map(str::to_owned)
-}
-
-/// An answer in a few words, for the log.
-fn told(answer: &Response<Bytes>) -> String {
-    let status = answer.status().as_u16();
-    match (detail(answer), answer.headers().get(CONTENT_TYPE)) {
-        (Some(detail), _) => format!("{status}, {:?}", cut(&detail)),
-        (None, Some(kind)) => {
-            format!("{status}, {}", cut(&String::from_utf8_lossy(kind.as_bytes())))
-        }
-        (None, None) => status.to_string(),
-    }
-}
-
-fn cut(text: &str) -> String {
-    text.chars().take(MOST_TOLD).collect()
-}
-
-/// So much of an answer says what is wrong.
-const MOST_TOLD: usize = 200;
-
-/// Major and minor version: `3.2.2`, `3.10.0rc1`, `3.3`.
-fn numbers(version: &str) -> Option<(u32, u32)> {
-    let mut parts = version.split('.');
-    let major = parts.next()?.parse().ok()?;
-    let minor: String = parts.next()?.chars().take_while(char::is_ascii_digit).collect();
-    Some((major, minor.parse().ok()?))
-}
-
 fn token_cookie(headers: &HeaderMap) -> Option<String> {
     let cookies = headers.get_all(SET_COOKIE).iter().filter_map(|cookie| cookie.to_str().ok());
     let mut tokens = cookies.filter_map(|cookie| cookie.strip_prefix("_token="));
@@ -405,23 +373,6 @@ mod tests {
         }
         assert!(user_path(&"a".repeat(256)).is_ok());
         assert!(user_path(&"a".repeat(257)).is_err());
-    }
-
-    #[test]
-    fn versions_are_compared_by_their_numbers() {
-        for (version, expected) in [
-            ("3.2.2", Some((3, 2))),
-            ("3.10.0", Some((3, 10))),
-            ("3.2.0rc1", Some((3, 2))),
-            ("3.2rc1", Some((3, 2))),
-            ("3.3.2+astro.1", Some((3, 3))),
-            ("2.10.5", Some((2, 10))),
-            ("3", None),
-            ("three.two", None),
-            ("", None),
-        ] {
-            assert_eq!(numbers(version), expected, "{version}");
-        }
     }
 
     #[test]

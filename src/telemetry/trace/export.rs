@@ -23,6 +23,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use super::span::{Ended, text};
+use crate::jwks::fetch::{chain, place};
 
 /// Where spans go.
 #[derive(Clone, Debug)]
@@ -213,14 +214,14 @@ impl Exporter {
 
     fn is_back(&mut self) {
         if !std::mem::replace(&mut self.is_up, true) {
-            info!(url = %self.collector.url, "the collector takes traces again");
+            info!(url = place(&self.collector.url), "the collector takes traces again");
         }
     }
 
     fn is_out(&mut self, failure: &Failure) {
         if std::mem::replace(&mut self.is_up, false) {
             let why = &failure.why;
-            warn!(url = %self.collector.url, why, "the collector does not take traces");
+            warn!(url = place(&self.collector.url), why, "the collector does not take traces");
         }
     }
 }
@@ -232,7 +233,7 @@ struct Failure {
 
 impl Failure {
     fn of_network(error: reqwest::Error) -> Self {
-        Self { why: crate::jwks::fetch::chain(&error.without_url()), may_pass: true }
+        Self { why: chain(&error.without_url()), may_pass: true }
     }
 }
 

@@ -116,7 +116,7 @@ fn what_is_as_it_should_be_is_told_line_by_line() {
         ("keys of airflow", "given"),
         ("version of ", "Airflow 3.3.2"),
         ("health of ", "healthy"),
-        ("without a credential of ", "401 \"Not authenticated\""),
+        ("without a credential of ", "401, \"Not authenticated\""),
         ("hand-off to ", "Airflow takes what airside signs"),
     ] {
         let line = ended.about(what);
@@ -139,7 +139,8 @@ fn what_airflow_refuses_is_explained() {
             Special::Secret,
             "hand-off to ",
             78,
-            &["problem ", "403 \"Invalid JWT token\"", "[api_auth] jwt_secret", "airflow.secret"][..],
+            &["problem ", "403, \"Invalid JWT token\"", "[api_auth] jwt_secret", "airflow.secret"]
+                [..],
         ),
         (
             "another audience",

@@ -413,6 +413,6 @@ leeway: soon
 listen: '127.0.0.1:0
 upstream: {url: http://127.0.0.1:8081
 ",
-        &[(0, "(the whole)")],
+        &[(2, "(the whole)")],
     ),
 ];

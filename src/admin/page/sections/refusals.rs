@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::fmt::{self, Display, Formatter};
 
 use crate::admin::html::{Count, Text};
-use crate::admin::plot::{Layer, Legend, Plot};
-use crate::admin::status::{ByReason, Latest as Refusal, Series, Status, section};
+use crate::admin::plot::{Layer, Plots};
+use crate::admin::status::{ByReason, Latest as Refusal, Series, Status};
 
 /// Refusals by reason.
 pub(in crate::admin::page) struct Reasons<'a>(pub(in crate::admin::page) &'a Status);
@@ -22,28 +22,15 @@ impl Display for Reasons<'_> {
         }
         let (hour, day) =
             (layers(reasons, &status.history.hour), layers(reasons, &status.history.day));
-        write!(f, r#"{}<div class="plots">"#, Legend(&hour))?;
         let now = status.time.0.unix();
-        let plot = Plot {
-            id: "reasons-hour",
-            title: "Refusals a second, last hour",
-            series: &status.history.hour,
-            window: 3600,
-            step: 30,
+        let plots = Plots {
+            id: "reasons",
+            title: "Refusals a second",
+            history: &status.history,
             now,
-            layers: &hour,
+            layers: [&hour, &day],
         };
-        write!(f, "{plot}")?;
-        let plot = Plot {
-            id: "reasons-day",
-            title: "Refusals a second, last 24 hours",
-            series: &status.history.day,
-            window: 24 * 3600,
-            step: 600,
-            now,
-            layers: &day,
-        };
-        write!(f, "{plot}</div>")?;
+        write!(f, "{plots}")?;
         table(f, reasons)?;
         f.write_str("</section>")
     }
@@ -165,7 +152,7 @@ fn advice(f: &mut Formatter<'_>, refusal: &Refusal) -> fmt::Result {
         f.write_str("<dt>Ask</dt><dd><code class=\"command\">")?;
         write!(f, "{}</code> and paste the caller’s token</dd>", Text(command))?;
     }
-    write!(f, "<dt>Read</dt><dd><code>{}</code></dd>", Text(section(refusal.why)))?;
+    write!(f, "<dt>Read</dt><dd><code>{}</code></dd>", Text(refusal.why.help()))?;
     if let Some(issuer) = &refusal.issuer {
         write!(f, "<dt>Issuer</dt><dd>{}</dd>", Text(issuer))?;
     }

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::admin::html::{Count, Lapse, Rate, Short, counted};
-use crate::admin::plot::{Layer, Legend, Plot};
+use crate::admin::plot::{Layer, Plots};
 use crate::admin::status::{Series, Status};
 use crate::rejection::Reason;
 
@@ -75,28 +75,15 @@ impl Display for Traffic<'_> {
         let status = self.0;
         f.write_str(r#"<section id="traffic"><h2>Traffic</h2>"#)?;
         let (hour, day) = (layers(&status.history.hour), layers(&status.history.day));
-        write!(f, r#"{}<div class="plots">"#, Legend(&hour))?;
         let now = status.time.0.unix();
-        let plot = Plot {
-            id: "traffic-hour",
-            title: "Requests a second, last hour",
-            series: &status.history.hour,
-            window: 3600,
-            step: 30,
+        let plots = Plots {
+            id: "traffic",
+            title: "Requests a second",
+            history: &status.history,
             now,
-            layers: &hour,
+            layers: [&hour, &day],
         };
-        write!(f, "{plot}")?;
-        let plot = Plot {
-            id: "traffic-day",
-            title: "Requests a second, last 24 hours",
-            series: &status.history.day,
-            window: 24 * 3600,
-            step: 600,
-            now,
-            layers: &day,
-        };
-        write!(f, "{plot}</div>")?;
+        write!(f, "{plots}")?;
         self.since_start(f)
     }
 }
