@@ -228,7 +228,7 @@ fn lead(style: Style, label: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::explain::cause::Cause;
+    use crate::explain::cause::{Cause, Times};
     use crate::rejection::Rejection;
     use crate::token::inspection::Outcome;
 
@@ -250,7 +250,7 @@ mod tests {
                 step("times", Outcome::Failed(late)),
                 step("client", Outcome::Unjudged("nobody knows")),
             ],
-            causes: vec![Cause::Expired { ago: 60, lifetime: None }],
+            causes: vec![Cause::Times(Times::Expired { ago: 60, lifetime: None })],
             caller: None,
             remarks: vec!["worth knowing".to_owned()],
             clock_ahead: Some(-7),

@@ -1,7 +1,7 @@
 //! Credentials that are no token yet.
 
 use super::{Facts, shown};
-use crate::explain::cause::Cause;
+use crate::explain::cause::{Cause, Sent};
 use crate::explain::input::{Flaw, Input};
 
 /// Why a header is not `Bearer`, one space, token.
@@ -11,27 +11,27 @@ pub(super) fn malformed(input: &Input) -> Cause {
     }
     let token = input.token();
     if token.is_empty() || token.eq_ignore_ascii_case("bearer") {
-        return Cause::TokenEmpty;
+        return Cause::Sent(Sent::TokenEmpty);
     }
     if is_placeholder(token) {
-        return Cause::Placeholder { text: shown(token) };
+        return Cause::Sent(Sent::Placeholder { text: shown(token) });
     }
     let odd = |(_, c): &(usize, char)| !c.is_ascii_alphanumeric() && !"-._~+/=".contains(*c);
     match token.chars().enumerate().find(odd) {
-        Some((at, character)) => Cause::ForeignCharacter { place: at + 1, character },
-        None => Cause::Broken { by: "something that does not belong" },
+        Some((at, character)) => Cause::Sent(Sent::ForeignCharacter { place: at + 1, character }),
+        None => Cause::Sent(Sent::Broken { by: "something that does not belong" }),
     }
 }
 
 fn of_flaw(flaw: &Flaw) -> Option<Cause> {
     Some(match flaw {
-        Flaw::LineBreak => Cause::Broken { by: "a line break" },
-        Flaw::Blank => Cause::Broken { by: "a blank" },
-        Flaw::Quotes => Cause::Quoted,
-        Flaw::SchemeTwice => Cause::BearerTwice,
+        Flaw::LineBreak => Cause::Sent(Sent::Broken { by: "a line break" }),
+        Flaw::Blank => Cause::Sent(Sent::Broken { by: "a blank" }),
+        Flaw::Quotes => Cause::Sent(Sent::Quoted),
+        Flaw::SchemeTwice => Cause::Sent(Sent::BearerTwice),
         Flaw::NoScheme => return None,
-        Flaw::Separator => Cause::Trailing,
-        Flaw::Document(member) => Cause::WholeDocument { member: member.clone() },
+        Flaw::Separator => Cause::Sent(Sent::Trailing),
+        Flaw::Document(member) => Cause::Sent(Sent::WholeDocument { member: member.clone() }),
     })
 }
 
@@ -45,22 +45,22 @@ fn is_placeholder(token: &str) -> bool {
 /// Which scheme it is instead.
 pub(super) fn scheme(input: &Input) -> Cause {
     if input.flaws().contains(&Flaw::NoScheme) {
-        return Cause::SchemeMissing;
+        return Cause::Sent(Sent::SchemeMissing);
     }
     let first = input.sent().and_then(|sent| sent.split_whitespace().next());
-    Cause::SchemeForeign { scheme: shown(first.unwrap_or_default()) }
+    Cause::Sent(Sent::SchemeForeign { scheme: shown(first.unwrap_or_default()) })
 }
 
 /// A token above the limit, and whether groups are to blame.
 pub(super) fn too_large(facts: &Facts<'_>) -> Cause {
     let groups = facts.claim("groups").is_some();
     let bytes = facts.input.token().len();
-    Cause::TooLarge { bytes, most: facts.token_bytes, groups }
+    Cause::Sent(Sent::TooLarge { bytes, most: facts.token_bytes, groups })
 }
 
 /// What is not even a word of a token's alphabet, though it can stand in a header: `null`.
 pub(super) fn placeholder(token: &str) -> Option<Cause> {
-    is_placeholder(token).then(|| Cause::Placeholder { text: shown(token) })
+    is_placeholder(token).then(|| Cause::Sent(Sent::Placeholder { text: shown(token) }))
 }
 
 #[cfg(test)]
