@@ -1,12 +1,15 @@
 //! Tokens that no entry claims.
 
-use super::{Facts, is_guid, key_of, shown};
+use super::{Facts, is_guid, key_of, kind, shown};
 use crate::explain::cause::{Cause, Issued};
 use crate::token::entra::{self, Cloud, Version};
 use crate::token::{Issuer, Rules};
 
 /// Whose token it is instead.
 pub(super) fn unknown(facts: &Facts<'_>) -> Cause {
+    if let Some(cause) = kind::of_a_task(facts) {
+        return cause;
+    }
     let Some(iss) = facts.text("iss") else { return nameless(facts) };
     if let Some(cause) = foreign(iss) {
         return cause;

@@ -1,13 +1,31 @@
 //! What kind of token it is, whose tenant's, and claims that are absent or odd.
 
 use super::{Facts, shown};
+use crate::config::written::TASK_AUDIENCE;
 use crate::explain::cause::{Audience, Cause, Kind, Request, Whose};
 use crate::token::Rules;
+use crate::token::claims::strings;
 use crate::token::inspection::Bearer;
+
+/// A worker's token where the path is for callers, whoever issued it.
+pub(super) fn of_a_task(facts: &Facts<'_>) -> Option<Cause> {
+    if facts.bearer == Bearer::Worker {
+        return None;
+    }
+    if let Some(scope) = task_scope(facts) {
+        return Some(Cause::Kind(Kind::TaskToken { scope: scope.to_owned() }));
+    }
+    let audiences = facts.claim("aud").and_then(strings).unwrap_or_default();
+    audiences.contains(&TASK_AUDIENCE).then_some(Cause::Audience(Audience::AudienceOfTasks))
+}
+
+fn task_scope<'f>(facts: &'f Facts<'_>) -> Option<&'f str> {
+    facts.text("scope").filter(|scope| ["execution", "workload"].contains(scope))
+}
 
 /// Another kind of token than the path is for.
 pub(super) fn wrong(facts: &Facts<'_>) -> Cause {
-    let scope = facts.text("scope").filter(|scope| ["execution", "workload"].contains(scope));
+    let scope = task_scope(facts);
     let airflows = facts.issuer().is_some_and(|issuer| matches!(issuer.rules, Rules::Airflow(_)));
     match (facts.bearer, airflows, scope) {
         (Bearer::Worker, false, _) => {
