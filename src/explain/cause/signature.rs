@@ -15,7 +15,7 @@ pub enum Signature {
     AirflowOtherHash { algorithm: String },
     AlgorithmForeign { algorithm: String, accepted: String, entry: String },
     KeyUnfit { kid: String, algorithm: String },
-    KidMissing { entry: String },
+    KidMissing { airflows: Option<String> },
     KidOfEntry { kid: String, owner: String },
     KidOfApp { kid: String, client_id: String, entry: String },
     KidOfTenant { kid: String, tenant: String },
@@ -97,14 +97,17 @@ impl Signature {
                 format!("the key {kid} is there, but of another type than {algorithm} needs"),
                 vec![fix(CLIENT, "use a token as its issuer signed it: its header was changed")],
             ),
-            Self::KidMissing { entry } => (
-                "kid_missing",
-                "the header names no key (kid), and the issuer's keys all have names".into(),
-                vec![
-                    fix(CLIENT, "use a token as its issuer made it: Entra always writes kid"),
-                    airflow("jwt_kid", format!("for a token of Airflow's: set it, or leave kid out of {entry}")),
-                ],
-            ),
+            Self::KidMissing { airflows } => {
+                let of_airflow = |entry: &String| {
+                    airflow("jwt_kid", format!("set it, or leave kid out of {entry}"))
+                };
+                let by_issuer = fix(CLIENT, "use a token as its issuer made it: Entra always writes kid");
+                (
+                    "kid_missing",
+                    "the header names no key (kid), and the issuer's keys all have names".into(),
+                    vec![airflows.as_ref().map_or(by_issuer, of_airflow)],
+                )
+            }
             Self::KidOfEntry { kid, owner } => (
                 "kid_of_other_entry",
                 format!("the key {kid} belongs to the entry {owner}, and keys of one issuer never sign for another"),

@@ -58,7 +58,9 @@ fn foreign(issuer: &Issuer, found: &str, facts: &Facts<'_>) -> Cause {
 /// A key that the entry does not have.
 pub(super) fn key(facts: &Facts<'_>) -> Cause {
     let Some(kid) = facts.kid() else {
-        return Cause::Signature(Signature::KidMissing { entry: facts.key() });
+        let airflows =
+            facts.issuer().is_some_and(|issuer| matches!(issuer.rules, Rules::Airflow(_)));
+        return Cause::Signature(Signature::KidMissing { airflows: airflows.then(|| facts.key()) });
     };
     let (evidence, kid) = (facts.keys, shown(kid));
     let known = evidence.keys.as_ref().is_some_and(|keys| keys.named(facts.kid()).next().is_some());

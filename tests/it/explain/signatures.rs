@@ -91,6 +91,8 @@ fn a_key_that_is_missing_here_is_looked_for_where_it_may_be() {
     let of_other = v2_app().with("tid", OTHER_TENANT);
     let mut nameless = key.header();
     nameless.as_object_mut().unwrap().remove("kid");
+    let (said, _) = bench.json(&key.sign(&nameless, v2_app().value()), &[]);
+    assert!(!said["causes"].to_string().contains("jwt_kid"), "{}", said["causes"]);
     for (pasted, cause, fix) in [
         (of_app.token(v2_app().value()), "kid_of_application", "appid="),
         (of_tenant.token(of_other.value()), "kid_of_other_tenant", "configured tenant"),
