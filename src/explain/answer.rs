@@ -162,7 +162,11 @@ impl Judged<'_> {
     }
 
     fn remarks(&self) -> Vec<String> {
-        let mut remarks = diagnosis::remarks(self.facts);
+        let mut remarks = Vec::new();
+        if self.facts.input.is_lifted() {
+            remarks.push("judged is the Authorization header in what was pasted, alone".to_owned());
+        }
+        remarks.extend(diagnosis::remarks(self.facts));
         if self.asked && matches!(self.verdict, Ok(Passage::Caller)) {
             remarks.push(self.beyond());
         }

@@ -11,6 +11,9 @@ pub enum Sent {
     TokenEmpty,
     Placeholder { text: String },
     Broken { by: &'static str },
+    Gap,
+    ControlCharacter { character: char },
+    CookieOfAirflow,
     Quoted,
     BearerTwice,
     SchemeMissing,
@@ -22,6 +25,7 @@ pub enum Sent {
 }
 
 impl Sent {
+    #[expect(clippy::too_many_lines, reason = "a table")]
     pub(super) fn words(&self) -> Words {
         match self {
             Self::NothingSent => (
@@ -40,7 +44,7 @@ impl Sent {
             ),
             Self::Placeholder { text } => (
                 "placeholder",
-                format!("{text:?} stands in the place of the token"),
+                format!("{text} stands in the place of the token"),
                 vec![fix(
                     CLIENT,
                     "a variable was not expanded (single quotes?) or a tool printed its word for nothing (jq prints null): send the token itself",
@@ -53,6 +57,24 @@ impl Sent {
                     CLIENT,
                     "send the token in one piece: base64 -w0, YAML's >- only without line breaks inside, secrets without wrapping",
                 )],
+            ),
+            Self::Gap => (
+                "gap_after_bearer",
+                "between Bearer and the token is more than the one space that belongs there".into(),
+                vec![fix(CLIENT, "write Bearer, one space, the token; a tab or a second space comes of a template or of joining strings")],
+            ),
+            Self::ControlCharacter { character } => (
+                "control_character",
+                format!("the control character {character:?} is in it, and none can stand in a header: a colour of a terminal, or bytes that are no text"),
+                vec![fix(CLIENT, "take the token from a pipe or a file, without colours; the client's HTTP library will not even send this")],
+            ),
+            Self::CookieOfAirflow => (
+                "cookie_of_airflow",
+                "this is a cookie of Airflow's own (_token holds the token that its UI gives the browser), and not what the Authorization header is for".into(),
+                vec![
+                    fix(CLIENT, "in a script, get a token of its own: from Entra, or POST /auth/token"),
+                    airside("access.ui", "airflow: browser sessions are passed on to Airflow, which judges their cookies itself"),
+                ],
             ),
             Self::Quoted => (
                 "token_quoted",

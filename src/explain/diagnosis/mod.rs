@@ -82,6 +82,7 @@ pub(super) fn cause(rejection: &Rejection, facts: &Facts<'_>) -> Cause {
         Reason::CredentialMalformed => sent::malformed(facts.input),
         Reason::SchemeUnsupported => sent::scheme(facts.input),
         Reason::TokenTooLarge => sent::too_large(facts),
+        Reason::TokenMalformed if facts.input.token().is_empty() => sent::nothing(facts.input),
         Reason::TokenMalformed => form::malformed(facts.input.token(), &found()),
         Reason::TokenEncrypted => Cause::Form(Form::Encrypted),
         Reason::HeaderUnsupported => form::unsupported(facts, found()),
@@ -114,6 +115,9 @@ pub(super) fn cause(rejection: &Rejection, facts: &Facts<'_>) -> Cause {
         Reason::NotFound => Cause::Request(Request::PathOfOurs),
         Reason::MethodRefused => Cause::Request(Request::MethodRefused),
         Reason::HeadersTooLarge => Cause::Request(Request::HeadTooLarge { found: found() }),
+        Reason::RequestMalformed if let Some(character) = sent::control(facts.input) => {
+            Cause::Sent(Sent::ControlCharacter { character })
+        }
         // Not of the token, or of a request that is not made here.
         Reason::RequestMalformed
         | Reason::CredentialAmbiguous
