@@ -19,6 +19,7 @@ pub(super) struct Judged<'a> {
     /// The request that it was judged by, and whether somebody asked about it.
     pub(super) path: &'a Asked,
     pub(super) asked: bool,
+    pub(super) at_token_endpoint: bool,
 }
 
 impl Judged<'_> {
@@ -41,7 +42,7 @@ impl Judged<'_> {
     /// nobody was to fetch keys, nobody knows that there are none: then that is the verdict.
     fn verdict(&self, judged: &Result<Passage, Rejection>, steps: &[Step]) -> Verdict {
         let offline = self.facts.keys.offline;
-        let verdict = Verdict::of(judged, offline);
+        let verdict = Verdict::of(judged, offline, self.at_token_endpoint);
         let keyless = Some(Reason::KeysUnavailable);
         let of_token = steps.iter().filter(|step| step.name != CREDENTIAL);
         let mut reasons = of_token.filter_map(Step::reason);

@@ -86,13 +86,19 @@ impl Cause {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn every_cause_stands_in_the_documentation_and_once_in_the_table() {
+    fn every_cause_is_tried_on_the_wire_and_stands_in_the_documentation_and_once_in_the_table() {
         let table = concat!(
             include_str!("cause/caller.rs"),
             include_str!("cause/form.rs"),
             include_str!("cause/issuer.rs"),
             include_str!("cause/purpose.rs"),
             include_str!("cause/signature.rs"),
+        );
+        let tried = concat!(
+            include_str!("../../tests/it/explain/claims.rs"),
+            include_str!("../../tests/it/explain/form.rs"),
+            include_str!("../../tests/it/explain/requests.rs"),
+            include_str!("../../tests/it/explain/signatures.rs"),
         );
         let documented = include_str!("../../docs/troubleshooting.md");
         let name = |line: &'static str| {
@@ -104,6 +110,7 @@ mod tests {
         assert!(names.len() > 80, "{}", names.len());
         for name in names.iter().filter(|name| **name != "request_odd") {
             assert!(documented.contains(&format!("`{name}`")), "{name}");
+            assert!(tried.contains(&format!("\"{name}\"")), "{name}");
         }
         let all = names.len();
         names.sort_unstable();
