@@ -165,7 +165,7 @@ impl Judged<'_> {
     fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
         if self.facts.input.is_lifted() {
-            remarks.push("judged is the Authorization header in what was pasted, alone".to_owned());
+            remarks.push("judged is the header in what was pasted, alone".to_owned());
         }
         remarks.extend(diagnosis::remarks(self.facts));
         if self.asked && matches!(self.verdict, Ok(Passage::Caller)) {

@@ -129,29 +129,31 @@ impl Default for Input {
     }
 }
 
-/// The Authorization header inside of a longer text: a command line, a head, source code.
+/// The header inside of a longer text: a command line, a head, source code.
 fn embedded(text: &str) -> Option<&str> {
     let lower = text.to_ascii_lowercase();
-    let mut places = lower.match_indices(AUTHORIZATION).map(|(at, _)| at);
-    let place = places.find(|at| text.get(..*at).is_some_and(|before| before.ends_with(BEFORE)));
-    let (before, rest) = text.split_at_checked(place.filter(|at| *at > 0)?)?;
+    let apart = |at: &usize| *at == 0 || text.get(..*at).is_some_and(|it| it.ends_with(BEFORE));
+    let place = |name: &&str| lower.match_indices(name).map(|(at, _)| at).find(apart);
+    let found = [AUTHORIZATION, COOKIE, TOKEN_COOKIE].iter().find_map(place);
+    let (before, rest) = text.split_at_checked(found.filter(|at| *at > 0)?)?;
     let quote = before.chars().next_back().filter(|last| QUOTES.contains(last));
     let end = rest.find(quote.unwrap_or('\n')).unwrap_or(rest.len());
     rest.get(..end)
 }
 
 const AUTHORIZATION: &str = "authorization:";
+const COOKIE: &str = "cookie:";
 const QUOTES: [char; 3] = ['"', '\'', '`'];
 /// What may stand before the name of a header.
 const BEFORE: [char; 7] = ['"', '\'', '`', ' ', '\t', '\r', '\n'];
 
 /// Airflow's token among cookies, empty where there is none; `None` where it is no cookie at all.
 fn in_cookie(value: &str) -> Option<String> {
-    let named = strip_word(value, "cookie:");
+    let named = strip_word(value, COOKIE);
     let pairs = named.or_else(|| value.starts_with(TOKEN_COOKIE).then_some(value))?;
     let mut pairs = pairs.split(';').map(str::trim);
     let token = pairs.find_map(|pair| pair.strip_prefix(TOKEN_COOKIE)).unwrap_or_default();
-    Some(clean(token, &mut Vec::new()))
+    Some(clean(token.split_whitespace().next().unwrap_or_default(), &mut Vec::new()))
 }
 
 /// The cookie in which Airflow 3 keeps the token of a browser.
@@ -173,7 +175,7 @@ fn header_line(text: &str) -> &str {
     let bare = text.strip_prefix("-H").or_else(|| text.strip_prefix("--header"));
     let bare = bare.map_or(text, |rest| rest.trim_start_matches('=').trim());
     let inner = unquoted(bare).map_or(bare, str::trim);
-    let is_line = [AUTHORIZATION, "cookie:"].iter().any(|name| strip_word(inner, name).is_some());
+    let is_line = [AUTHORIZATION, COOKIE].iter().any(|name| strip_word(inner, name).is_some());
     if is_line || strip_word(inner, "bearer").is_some() { inner } else { bare }
 }
 
@@ -308,6 +310,8 @@ mod tests {
             ),
             ("curl -H 'Authorization: Bearer  a.b.c' x", "Bearer  a.b.c", &[Flaw::Gap]),
             ("curl -H 'Authorization: Basic YTpi' x", "Basic YTpi", &[]),
+            ("curl -b '_token=a.b.c' https://x", "Bearer _token=a.b.c", &[Flaw::Cookie]),
+            ("curl -H 'Cookie: _token=a.b.c' x", "Bearer Cookie: _token=a.b.c", &[Flaw::Cookie]),
         ] {
             let input = Input::read(pasted);
             assert_eq!((input.sent(), input.flaws()), (Some(sent), flaws), "{pasted:?}");

@@ -113,7 +113,7 @@ fn form(subject: &str) -> Request {
     let grant = "urn:ietf:params:oauth:grant-type:token-exchange";
     Request::new("POST", "/airside/token")
         .header("Content-Type", "application/x-www-form-urlencoded")
-        .body(&format!("grant_type={grant}&subject_token_type={kind}&subject_token={subject}"))
+        .body(format!("grant_type={grant}&subject_token_type={kind}&subject_token={subject}"))
 }
 
 #[test]
