@@ -74,15 +74,17 @@ impl Judged<'_> {
     /// The header as it was sent: what refuses that has refused it before anything in the token.
     fn credential(&self) -> Step {
         let of_header = |reason: Reason| {
-            matches!(
-                reason,
-                Reason::CredentialMissing
-                    | Reason::CredentialMalformed
-                    | Reason::SchemeUnsupported
-                    | Reason::TokenTooLarge
-                    | Reason::HeadersTooLarge
-                    | Reason::RequestMalformed
-            )
+            let cookie = self.facts.input.is_cookie() && reason == Reason::TokenMalformed;
+            cookie
+                || matches!(
+                    reason,
+                    Reason::CredentialMissing
+                        | Reason::CredentialMalformed
+                        | Reason::SchemeUnsupported
+                        | Reason::TokenTooLarge
+                        | Reason::HeadersTooLarge
+                        | Reason::RequestMalformed
+                )
         };
         let failed = self.verdict.as_ref().err().filter(|rejection| of_header(rejection.reason()));
         let found = match (self.facts.input.sent(), failed) {

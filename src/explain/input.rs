@@ -109,6 +109,12 @@ impl Input {
         &self.flaws
     }
 
+    /// Whether it is a cookie, which can look like a credential all the same.
+    #[must_use]
+    pub fn is_cookie(&self) -> bool {
+        self.flaws.contains(&Flaw::Cookie)
+    }
+
     /// Whether it was taken out of a longer text, such as a whole command line.
     #[must_use]
     pub const fn is_lifted(&self) -> bool {

@@ -205,9 +205,10 @@ pub async fn explain(config: &Config, question: Question<'_>, now: Timestamp) ->
 
 /// Whether something came along with the token that does not belong there, and is why it is refused.
 fn came_along(input: &Input, verdict: &Result<Passage, Rejection>) -> bool {
-    let odd = [Reason::CredentialMalformed, Reason::SchemeUnsupported];
-    let refused = verdict.as_ref().is_err_and(|refusal| odd.contains(&refusal.reason()));
-    refused && !input.flaws().is_empty()
+    let Some(reason) = verdict.as_ref().err().map(Rejection::reason) else { return false };
+    let odd = [Reason::CredentialMalformed, Reason::SchemeUnsupported].contains(&reason);
+    let cookie = reason == Reason::TokenMalformed && input.is_cookie();
+    odd && !input.flaws().is_empty() || cookie
 }
 
 /// Where the request goes; `None` where its path alone is refused.

@@ -82,8 +82,8 @@ pub(super) fn cause(rejection: &Rejection, facts: &Facts<'_>) -> Cause {
         Reason::CredentialMalformed => sent::malformed(facts.input),
         Reason::SchemeUnsupported => sent::scheme(facts.input),
         Reason::TokenTooLarge => sent::too_large(facts),
-        Reason::TokenMalformed if facts.input.token().is_empty() => sent::nothing(facts.input),
-        Reason::TokenMalformed => form::malformed(facts.input.token(), &found()),
+        Reason::TokenMalformed => sent::instead(facts.input)
+            .unwrap_or_else(|| form::malformed(facts.input.token(), &found())),
         Reason::TokenEncrypted => Cause::Form(Form::Encrypted),
         Reason::HeaderUnsupported => form::unsupported(facts, found()),
         Reason::IssuerUnknown => issuer::unknown(facts),

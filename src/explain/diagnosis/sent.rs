@@ -4,9 +4,13 @@ use super::{Facts, shown};
 use crate::explain::cause::{Cause, Sent};
 use crate::explain::input::{Flaw, Input};
 
-/// No token, though perhaps something that should have held one.
-pub(super) fn nothing(input: &Input) -> Cause {
-    if input.sent().is_some() { malformed(input) } else { Cause::Sent(Sent::NothingSent) }
+/// What was sent instead, where that is no token at all.
+pub(super) fn instead(input: &Input) -> Option<Cause> {
+    if !input.token().is_empty() && !input.is_cookie() {
+        return None;
+    }
+    let nothing = input.sent().is_none();
+    Some(if nothing { Cause::Sent(Sent::NothingSent) } else { malformed(input) })
 }
 
 /// The first character that cannot stand in a header at all (RFC 9110, section 5.5).
@@ -139,9 +143,12 @@ mod tests {
             ("Authorization:", "nothing_sent"),
             ("Bearer", "token_empty"),
             ("Cookie: session=x", "cookie_of_airflow"),
+            ("_token=a.b.c", "cookie_of_airflow"),
         ] {
-            assert_eq!(nothing(&Input::read(pasted)).says().name, expected, "{pasted}");
+            let found = instead(&Input::read(pasted)).unwrap();
+            assert_eq!(found.says().name, expected, "{pasted}");
         }
+        assert_eq!(instead(&Input::read("Bearer a.b.c")), None);
     }
 
     #[test]

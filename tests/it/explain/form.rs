@@ -26,7 +26,7 @@ fn what_went_wrong_on_the_way_is_named() {
             "cookie_of_airflow",
             "POST /auth/token",
         ),
-        (format!("_token={token}"), "credential_malformed", "cookie_of_airflow", "access.ui"),
+        (format!("_token={token}"), "token_malformed", "cookie_of_airflow", "access.ui"),
         (document, "credential_malformed", "whole_document", ".access_token"),
         ("Bearer $TOKEN".into(), "credential_malformed", "placeholder", "not expanded"),
         ("Bearer <token>".into(), "credential_malformed", "placeholder", "not expanded"),
@@ -124,6 +124,11 @@ fn a_header_in_a_longer_text_is_judged_and_that_is_said() {
     let (said, ended) = bench.json(&line.replace("Bearer ", "Bearer  "), &[]);
     assert_eq!((ended.code, &said["causes"][0]["name"]), (Some(3), &json!("gap_after_bearer")));
     assert_eq!(said["mended"]["let_in"], true);
+    let (said, _) = bench.json(&format!("_token={token}"), &[]);
+    assert_eq!(
+        (&said["steps"][0]["verdict"], &said["mended"]["let_in"]),
+        (&json!("failed"), &json!(true))
+    );
 }
 
 #[test]
