@@ -79,7 +79,8 @@ fn verdict(out: &mut String, answer: &Explanation, style: Style) {
         Some(reason) => refused(reason),
     };
     let _ = writeln!(out, "{line}");
-    if answer.verdict.refusal.is_some() {
+    // The line before says it, where there is no answer.
+    if answer.verdict.status().is_some() {
         let _ = writeln!(out, "{}", answer.verdict.detail());
     }
     if let Some(mended) = &answer.mended {
