@@ -17,7 +17,7 @@ use bytes::Bytes;
 use clap::error::ErrorKind;
 use http::uri::Scheme;
 use http::{Request, Uri};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::time::sleep;
@@ -133,7 +133,9 @@ async fn dev(args: &DevArgs, environment: &Environment) -> Result<ExitCode, Box<
     let issuer_tls = bind(args.issuer_tls_listen, "--issuer-tls-listen").await?;
     let secret = HandoffSecret::of(args, &state_path)?;
     let upstream = Upstream::of(args, &secret.value).await?;
-    let tree = args.tree(&web(issuer.local_addr()?), &upstream.url(), &secret.path)?;
+    let written = args.written(&web(issuer.local_addr()?), &upstream.url(), &secret.path);
+    // JSON is YAML.
+    let tree = Tree::parse("(airside dev)", &written.to_string())?;
     let config = match config::from_tree(&tree) {
         Ok(config) => config,
         Err(problems) => {
@@ -155,7 +157,7 @@ async fn dev(args: &DevArgs, environment: &Environment) -> Result<ExitCode, Box<
         pid: std::process::id(),
         files: Files::beside(&state_path),
     };
-    let _handed_out = imitate(args, mint_secret, (issuer, issuer_tls), &state)?;
+    let _handed_out = imitate(args, mint_secret, (issuer, issuer_tls), &state, &written)?;
     let _published = state.publish(&state_path).map_err(about(&state_path))?;
 
     let mut child = args.start_child(&upstream, &secret.value, &state.proxy)?;
@@ -188,6 +190,7 @@ fn imitate(
     secret: MintSecret,
     (plain, tls): (TcpListener, TcpListener),
     state: &State,
+    written: &Value,
 ) -> Result<Vec<PrivateFile>, Box<dyn Error>> {
     let certificate = Tls::generate(tls.local_addr()?.ip())?;
     let credentials = Credentials::generate(secret)?;
@@ -195,6 +198,7 @@ fn imitate(
         ca: &certificate.ca_pem,
         client_certificate: &credentials.certificate.pem(),
         federated_token: &credentials.federation.token(clock::now().unix())?,
+        config: &format!("# Made by `airside dev`, for this run.\n{written:#}\n"),
     };
     let handed_out = handout::write(state, &content)?;
 
@@ -276,7 +280,7 @@ impl HandoffSecret {
     fn of(args: &DevArgs, state_path: &Path) -> Result<Self, Box<dyn Error>> {
         if let Some(path) = &args.airflow_jwt_secret_file {
             let value = Secret::load(path).map_err(about(path))?;
-            return Ok(Self { value, path: path.clone(), _made: None });
+            return Ok(Self { value, path: std::path::absolute(path)?, _made: None });
         }
         let mut path = state_path.as_os_str().to_owned();
         path.push(".secret");
@@ -296,17 +300,12 @@ impl DevArgs {
 
     /// The configuration of this run: what `serve` would be given for Entra and Airflow, but with
     /// keys from our issuer, an admin port out of the way, and an end without waiting.
-    fn tree(
-        &self,
-        issuer: &str,
-        upstream: &str,
-        secret: &Path,
-    ) -> Result<Tree, serde_saphyr::Error> {
+    fn written(&self, issuer: &str, upstream: &str, secret: &Path) -> Value {
         let mut map: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (value, role) in &self.role {
             map.entry(value).or_default().push(role);
         }
-        let written = json!({
+        json!({
             "listen": self.listen.to_string(),
             "admin": {"listen": "127.0.0.1:0"},
             "upstream": {"url": upstream},
@@ -319,9 +318,7 @@ impl DevArgs {
             "roles": {"map": Some(map).filter(|map| !map.is_empty())},
             "drain": {"delay": "0s", "timeout": "5s"},
             "log": {"format": self.log_format, "level": self.log_level},
-        });
-        // JSON is YAML.
-        Tree::parse("(airside dev)", &written.to_string())
+        })
     }
 
     fn start_child(
@@ -355,6 +352,7 @@ impl DevArgs {
             issuer_tls: &state.issuer_tls,
             ca_file: &state.files.ca_file,
             environment_file: &state.files.environment_file,
+            config_file: &state.files.config_file,
             upstream,
             program: &std::env::current_exe()?,
             state: state_path,
@@ -481,8 +479,9 @@ mod tests {
         for words in [&[][..], &["--role", "admins=Admin", "--role", "admins=Op"]] {
             let args = parsed(words).unwrap();
             let secret = HandoffSecret::of(&args, &state).unwrap();
-            let tree = args.tree("http://127.0.0.1:8082", "http://127.0.0.1:8081", &secret.path);
-            let config = config::from_tree(&tree.unwrap()).unwrap();
+            let (issuer, upstream) = ("http://127.0.0.1:8082", "http://127.0.0.1:8081");
+            let written = args.written(issuer, upstream, &secret.path).to_string();
+            let config = config::from_tree(&Tree::parse("", &written).unwrap()).unwrap();
             assert_eq!(config.listen, args.listen);
         }
     }

@@ -10,7 +10,7 @@ use crate::clock;
 use crate::config::{self, Config, Environment, Overrides};
 use crate::explain::request::Asked;
 use crate::explain::text::{self, Style};
-use crate::explain::{Explanation, Question, explain, json};
+use crate::explain::{Conclusion, Explanation, Question, explain, json};
 
 /// Which token, and what about it.
 #[derive(Debug, clap::Args)]
@@ -56,12 +56,20 @@ pub fn run(args: ExplainArgs, environment: &Environment) -> ExitCode {
     match answer(&config, &pasted, args.request, args.offline) {
         Ok(answer) => {
             print(&answer, args.json, environment);
-            ExitCode::from(answer.verdict.exit_code())
+            ExitCode::from(code(answer.verdict.conclusion()))
         }
         Err(error) => {
             let _ = writeln!(stderr(), "airside: {error}");
             ExitCode::from(exit::FAILED)
         }
+    }
+}
+
+const fn code(conclusion: Conclusion) -> u8 {
+    match conclusion {
+        Conclusion::LetIn => exit::FINE,
+        Conclusion::Undecided => exit::FAILED,
+        Conclusion::Refused => exit::REFUSED,
     }
 }
 
@@ -96,7 +104,7 @@ fn answer(
 
 fn print(answer: &Explanation, as_json: bool, environment: &Environment) {
     let text = if as_json {
-        format!("{:#}\n", json::render(answer))
+        format!("{:#}\n", json::render(answer, code))
     } else {
         text::render(answer, style(environment, stdout().is_terminal()))
     };

@@ -40,13 +40,15 @@ pub struct HealthcheckArgs {
 /// Runs the command.
 #[must_use]
 pub fn run(args: HealthcheckArgs, environment: &Environment) -> ExitCode {
-    match args.url(environment).and_then(|url| ask(&url)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            let _ = writeln!(stderr(), "airside: {why}");
-            ExitCode::from(exit::FAILED)
-        }
-    }
+    let (code, why) = match args.url(environment) {
+        Ok(url) => match ask(&url) {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(why) => (exit::FAILED, why),
+        },
+        Err(why) => (exit::CONFIG, why),
+    };
+    let _ = writeln!(stderr(), "airside: {why}");
+    ExitCode::from(code)
 }
 
 impl HealthcheckArgs {

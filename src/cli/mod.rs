@@ -52,18 +52,22 @@ enum Command {
     Schema,
     /// Print what a shell needs to complete this command line.
     Completions(completions::CompletionsArgs),
-    /// Ask the running airside whether it is ready: exit code 0 or 1.
+    /// Ask the running airside whether it is ready: exit code 0, 1 or, for a wrong configuration, 78.
     Healthcheck(healthcheck::HealthcheckArgs),
 }
 
 /// The exit codes of every command.
 pub mod exit {
+    /// All is well.
+    pub const FINE: u8 = 0;
     /// Something failed at run time.
     pub const FAILED: u8 = 1;
     /// The command line is wrong; clap uses the same.
     pub const USAGE: u8 = 2;
-    /// Somebody who was asked does not answer.
+    /// Somebody who was asked does not answer (`check`).
     pub const UNANSWERED: u8 = 3;
+    /// The token would be refused (`explain`).
+    pub const REFUSED: u8 = 3;
     /// The configuration is wrong (`EX_CONFIG` of sysexits.h).
     pub const CONFIG: u8 = 78;
 }

@@ -20,6 +20,8 @@ pub struct Banner<'a> {
     pub ca_file: &'a Path,
     /// The variables with which Microsoft's clients find the issuer.
     pub environment_file: &'a Path,
+    /// The configuration of this run.
+    pub config_file: &'a Path,
     /// What requests go to, and where.
     pub upstream: &'a str,
     /// This executable.
@@ -69,6 +71,8 @@ impl fmt::Display for Banner<'_> {
             "\n  # a stranger, with a good token but no role: 403 role_missing\n  curl -i {token} \
              {proxy}/api/v2/dags"
         )?;
+        let (token, explain) = (self.mint("--user mallory"), self.explain());
+        writeln!(f, "\n  # why, check by check, and what to change\n  {token} | {explain}")?;
         if self.op {
             writeln!(
                 f,
@@ -85,13 +89,24 @@ const VARIABLE: &str = r#"{"key": "greeting", "value": "hello"}"#;
 impl Banner<'_> {
     /// The curl option that carries a fresh token.
     fn token(&self, options: &str) -> String {
+        format!("-H \"Authorization: Bearer $({})\"", self.mint(options))
+    }
+
+    /// The command that prints a token.
+    fn mint(&self, options: &str) -> String {
         let program = quoted(&self.program.to_string_lossy());
         let mut command = format!("{program} token {options}");
         if !self.state_is_default {
             command += " --state ";
             command += &quoted(&self.state.to_string_lossy());
         }
-        format!("-H \"Authorization: Bearer $({command})\"")
+        command
+    }
+
+    /// The command that explains one.
+    fn explain(&self) -> String {
+        let program = quoted(&self.program.to_string_lossy());
+        format!("{program} explain -c {}", quoted(&self.config_file.to_string_lossy()))
     }
 
     /// A subshell with the variables, in which a program gets its token as any on Azure does.
@@ -121,6 +136,7 @@ mod tests {
             issuer_tls: "https://127.0.0.1:8443",
             ca_file: Path::new("/run/user/1000/airside-dev.json.ca.pem"),
             environment_file: Path::new("/run/user/1000/airside-dev.json.env"),
+            config_file: Path::new("/run/user/1000/airside-dev.json.yaml"),
             upstream: "built-in sample",
             program: Path::new("/usr/bin/airside"),
             state: Path::new("/run/user/1000/airside-dev.json"),
@@ -145,6 +161,13 @@ mod tests {
                 "  curl -i http://127.0.0.1:8080/api/v2/dags",
             ]
         );
+    }
+
+    #[test]
+    fn there_is_a_command_that_explains_the_refusal() {
+        let line = "  /usr/bin/airside token --user mallory | \
+                    /usr/bin/airside explain -c /run/user/1000/airside-dev.json.yaml";
+        assert!(banner().to_string().lines().any(|printed| printed == line));
     }
 
     #[test]

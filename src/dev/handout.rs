@@ -1,5 +1,6 @@
-//! What Microsoft's clients need to use the issuer, in private files beside the state file: whom to
-//! trust, what to sign in with, and variables for a shell that say so.
+//! What others need to use this run, in private files beside the state file: for Microsoft's clients
+//! whom to trust, what to sign in with, and variables for a shell that say so; for `airside explain`
+//! the configuration.
 
 use std::fmt::Display;
 use std::io;
@@ -24,6 +25,8 @@ pub struct Files {
     pub federated_token_file: PathBuf,
     /// Variables for a POSIX shell, to be sourced.
     pub environment_file: PathBuf,
+    /// The configuration by which this run judges tokens, YAML; it names secrets by their files.
+    pub config_file: PathBuf,
 }
 
 /// What stands in them.
@@ -34,6 +37,8 @@ pub struct Content<'a> {
     pub client_certificate: &'a str,
     /// The token.
     pub federated_token: &'a str,
+    /// The configuration, YAML.
+    pub config: &'a str,
 }
 
 impl Files {
@@ -49,19 +54,26 @@ impl Files {
             client_certificate_file: named(".client.pem"),
             federated_token_file: named(".federated-token"),
             environment_file: named(".env"),
+            config_file: named(".yaml"),
         }
     }
 }
 
 /// Writes the files that `state` names. They stand for as long as the returned values live.
 pub fn write(state: &State, content: &Content<'_>) -> io::Result<Vec<PrivateFile>> {
-    let Files { ca_file, client_certificate_file, federated_token_file, environment_file } =
-        &state.files;
+    let Files {
+        ca_file,
+        client_certificate_file,
+        federated_token_file,
+        environment_file,
+        config_file,
+    } = &state.files;
     [
         (ca_file, content.ca),
         (client_certificate_file, content.client_certificate),
         (federated_token_file, content.federated_token),
         (environment_file, &environment(state)),
+        (config_file, content.config),
     ]
     .into_iter()
     .map(|(path, content)| {
@@ -122,7 +134,12 @@ mod tests {
             files: files.clone(),
             ..State::default()
         };
-        let content = Content { ca: "ca", client_certificate: "pem", federated_token: "token" };
+        let content = Content {
+            ca: "ca",
+            client_certificate: "pem",
+            federated_token: "token",
+            config: "issuers: []",
+        };
         let written = write(&state, &content).unwrap();
         for file in std::fs::read_dir(folder.path()).unwrap() {
             let mode = file.unwrap().metadata().unwrap().permissions().mode();

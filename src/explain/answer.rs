@@ -19,6 +19,7 @@ pub(super) struct Judged<'a> {
     /// The request that it was judged by, and whether somebody asked about it.
     pub(super) path: &'a Asked,
     pub(super) asked: bool,
+    pub(super) at_token_endpoint: bool,
 }
 
 impl Judged<'_> {
@@ -41,7 +42,7 @@ impl Judged<'_> {
     /// nobody was to fetch keys, nobody knows that there are none: then that is the verdict.
     fn verdict(&self, judged: &Result<Passage, Rejection>, steps: &[Step]) -> Verdict {
         let offline = self.facts.keys.offline;
-        let verdict = Verdict::of(judged, offline);
+        let verdict = Verdict::of(judged, offline, self.at_token_endpoint);
         let keyless = Some(Reason::KeysUnavailable);
         let of_token = steps.iter().filter(|step| step.name != CREDENTIAL);
         let mut reasons = of_token.filter_map(Step::reason);
@@ -73,15 +74,17 @@ impl Judged<'_> {
     /// The header as it was sent: what refuses that has refused it before anything in the token.
     fn credential(&self) -> Step {
         let of_header = |reason: Reason| {
-            matches!(
-                reason,
-                Reason::CredentialMissing
-                    | Reason::CredentialMalformed
-                    | Reason::SchemeUnsupported
-                    | Reason::TokenTooLarge
-                    | Reason::HeadersTooLarge
-                    | Reason::RequestMalformed
-            )
+            let cookie = self.facts.input.is_cookie() && reason == Reason::TokenMalformed;
+            cookie
+                || matches!(
+                    reason,
+                    Reason::CredentialMissing
+                        | Reason::CredentialMalformed
+                        | Reason::SchemeUnsupported
+                        | Reason::TokenTooLarge
+                        | Reason::HeadersTooLarge
+                        | Reason::RequestMalformed
+                )
         };
         let failed = self.verdict.as_ref().err().filter(|rejection| of_header(rejection.reason()));
         let found = match (self.facts.input.sent(), failed) {
@@ -162,7 +165,11 @@ impl Judged<'_> {
     }
 
     fn remarks(&self) -> Vec<String> {
-        let mut remarks = diagnosis::remarks(self.facts);
+        let mut remarks = Vec::new();
+        if self.facts.input.is_lifted() {
+            remarks.push("judged is the header in what was pasted, alone".to_owned());
+        }
+        remarks.extend(diagnosis::remarks(self.facts));
         if self.asked && matches!(self.verdict, Ok(Passage::Caller)) {
             remarks.push(self.beyond());
         }

@@ -1,135 +1,43 @@
 //! Why a token is refused, more closely than its reason says: each cause with what is so and what to
-//! change, in the words of the place where it is changed. [`text`] is the one place for these.
+//! change, in the words of the place where it is changed. A cause stands beside its words, in the
+//! group that it belongs to.
 
-mod text;
+mod caller;
+mod form;
+mod issuer;
+mod places;
+mod purpose;
+mod signature;
+
+pub use caller::{Keys, Request, Whose};
+pub use form::{Form, Sent};
+pub use issuer::Issued;
+pub use purpose::{Audience, Kind, Times};
+pub use signature::Signature;
 
 /// A cause, and what of this token shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each cause's sentences stand in `text`")]
 pub enum Cause {
-    // How it was sent.
-    NothingSent,
-    TokenEmpty,
-    Placeholder { text: String },
-    Broken { by: &'static str },
-    Quoted,
-    BearerTwice,
-    SchemeMissing,
-    SchemeForeign { scheme: String },
-    WholeDocument { member: String },
-    ForeignCharacter { place: usize, character: char },
-    Trailing,
-    TooLarge { bytes: usize, most: usize, groups: bool },
-    // Its form.
-    Opaque { looks_like: &'static str },
-    PartMissing { found: usize },
-    TooManyParts { found: usize },
-    Encrypted,
-    Rewrapped { part: &'static str, by: &'static str },
-    Cut { part: &'static str },
-    NotJson { part: &'static str },
-    NotStrict { found: String },
-    HeaderAsksForMore { found: String },
-    TypForeign { typ: String },
-    AssertionOfOurs,
-    // Its issuer.
-    AirflowNotConfigured,
-    IssuerAbsent,
-    VersionNotAccepted { found: &'static str, entry: String },
-    OtherTenant { found: String, accepted: String, entry: String },
-    OtherCloud { found: &'static str, entry: String },
-    PersonalAccount,
-    ExternalId { iss: String },
-    IssuerSpelling { found: String, expected: String },
-    IssuerTemplate { iss: String },
-    RawGithub,
-    RawKubernetes { iss: String },
-    RawOther { issuer: &'static str },
-    AirflowIssuerDiffers { found: String, expected: Option<String>, entry: String },
-    IssuerForeign { iss: String },
-    // Its signature.
-    Graph { audience: Option<String>, proven: bool, client_id: Option<String> },
-    Unsigned,
-    SharedSecret { algorithm: String },
-    AirflowHasKey { algorithm: String, entry: String },
-    AirflowHasSecret { entry: String },
-    AirflowOtherHash { algorithm: String },
-    AlgorithmForeign { algorithm: String, accepted: String, entry: String },
-    KeyUnfit { kid: String, algorithm: String },
-    KidMissing { entry: String },
-    KidOfEntry { kid: String, owner: String },
-    KidOfApp { kid: String, client_id: String, entry: String },
-    KidOfTenant { kid: String, tenant: String },
-    KidUnknown { kid: String, asked: String, issued: Option<String> },
-    KeyOfOurs,
-    SignatureAbsent,
-    SignatureCut { found: usize, expected: usize },
-    SignatureTooLong { found: usize, expected: usize },
-    SignatureInDer,
-    ContentChanged { kid: String },
-    HashDiffers { hash: &'static str, algorithm: String },
-    SignedByOther { kid: String, other: String },
-    OtherKeyOrDamaged { kid: String },
-    ChangedOrOtherKey { kid: String },
-    AirflowSecretDiffers { entry: String },
-    AirflowSecretReading { reading: &'static str, entry: String },
-    // What it is.
-    IdToken { client_id: String },
-    IdTokenOfOurs { client_id: String },
-    TaskToken { scope: String },
-    OnlyForWorkers { issuer: String },
-    WorkloadOnly,
-    ExchangedAlready,
-    KindContradicts,
-    Bound { by: &'static str },
-    TenantDiffers { found: String },
-    KeyOfOtherTenant { found: String },
-    VersionContradicts { found: String },
-    RequiredClaimDiffers { found: String, entry: String },
-    // Whom it is for.
-    AudienceOfMicrosoft { audience: String, service: &'static str, client_id: Option<String> },
-    AudienceOfExchange { entry: String, client_id: String },
-    AudienceIsClient { audience: String, client_id: String },
-    AudienceSpelling { found: String, accepted: String, entry: String },
-    AudienceUri { found: String, entry: String, client_id: String },
-    AudienceOfAirflow { found: String, accepted: String, entry: String },
-    AudienceOfTasks,
-    AudienceForeign { found: String, accepted: String, entry: String, asks: String },
-    ClaimAbsent { claim: String, hint: &'static str },
-    ClaimOdd { found: String },
-    // Its times.
-    Expired { ago: u64, lifetime: Option<u64> },
-    NotYetValid { ahead: u64 },
-    ClockOfOursWrong { offset: i64 },
-    ClockOfIssuerWrong { ahead: u64, offset: Option<i64> },
-    Milliseconds { claim: &'static str },
-    Revoked { found: String },
-    // Whose it is.
-    ClientNotListed { client: String, entry: String },
-    UsernameAbsent { claim: String, entry: String },
-    NameUnsafe { found: String, entry: String },
-    AppWithoutRole { client: String, client_id: String },
-    ManagedIdentityWithoutRole { resource: String, client_id: String },
-    UserWithoutRole { client_id: String },
-    GuestWithoutRole { client_id: String, home: String },
-    GroupsOverage { entry: String },
-    GroupsInsteadOfRoles { entry: String },
-    RolesUnmapped { found: String, known: String, place: String },
-    RoleSpelling { found: String, known: String, place: String },
-    RolesClaimAbsent { pointer: String, entry: String },
-    RolesNotText { found: String, entry: String },
-    // The request.
-    PathClosed { found: String },
-    PathAmbiguous,
-    PathOfOurs,
-    MethodRefused,
-    HeadTooLarge { found: String },
-    TaskOfAnother { found: String },
-    RequestOdd { found: String },
-    // The keys.
-    KeysUnreachable { entry: String, place: String, why: String },
-    KeysNotFetched { entry: String },
-    KeysNone { entry: String },
+    /// How it was sent.
+    Sent(Sent),
+    /// What became of its form.
+    Form(Form),
+    /// Who issued it.
+    Issued(Issued),
+    /// Its algorithm, key and signature.
+    Signature(Signature),
+    /// What it is.
+    Kind(Kind),
+    /// Whom it is for, and other claims.
+    Audience(Audience),
+    /// Its times.
+    Times(Times),
+    /// Whose it is.
+    Whose(Whose),
+    /// The request.
+    Request(Request),
+    /// The keys.
+    Keys(Keys),
 }
 
 /// Something to change, and where.
@@ -152,10 +60,65 @@ pub struct Says {
     pub fixes: Vec<Fix>,
 }
 
+/// The stable name, what is so, and what to change.
+type Words = (&'static str, String, Vec<Fix>);
+
 impl Cause {
     /// The cause in words.
     #[must_use]
     pub fn says(&self) -> Says {
-        text::says(self)
+        let (name, what, fixes) = match self {
+            Self::Sent(cause) => cause.words(),
+            Self::Form(cause) => cause.words(),
+            Self::Issued(cause) => cause.words(),
+            Self::Signature(cause) => cause.words(),
+            Self::Kind(cause) => cause.words(),
+            Self::Audience(cause) => cause.words(),
+            Self::Times(cause) => cause.words(),
+            Self::Whose(cause) => cause.words(),
+            Self::Request(cause) => cause.words(),
+            Self::Keys(cause) => cause.words(),
+        };
+        Says { name, what, fixes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_cause_is_tried_on_the_wire_and_stands_in_the_documentation_and_once_in_the_table() {
+        let table = concat!(
+            include_str!("cause/caller.rs"),
+            include_str!("cause/form.rs"),
+            include_str!("cause/issuer.rs"),
+            include_str!("cause/purpose.rs"),
+            include_str!("cause/signature.rs"),
+        );
+        let tried = concat!(
+            include_str!("../../tests/it/explain/claims.rs"),
+            include_str!("../../tests/it/explain/form.rs"),
+            include_str!("../../tests/it/explain/requests.rs"),
+            include_str!("../../tests/it/explain/signatures.rs"),
+        );
+        let documented = include_str!("../../docs/troubleshooting.md");
+        // The first of what stands behind an arrow.
+        let name = |(before, line): (&str, &'static str)| {
+            let first = before.trim() == "(" || before.ends_with("=> (");
+            let line = first.then_some(line)?;
+            let name = line.trim().strip_prefix('"')?.strip_suffix("\",")?;
+            let plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+            name.bytes().all(plain).then_some(name)
+        };
+        let mut names: Vec<&str> =
+            table.lines().zip(table.lines().skip(1)).filter_map(name).collect();
+        assert!(names.len() > 80, "{}", names.len());
+        for name in names.iter().filter(|name| **name != "request_odd") {
+            assert!(documented.contains(&format!("`{name}`")), "{name}");
+            assert!(tried.contains(&format!("\"{name}\"")), "{name}");
+        }
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
     }
 }

@@ -10,6 +10,7 @@ pub struct Input {
     token: String,
     flaws: Vec<Flaw>,
     bare: bool,
+    lifted: bool,
 }
 
 /// What does not belong to a token.
@@ -19,6 +20,8 @@ pub enum Flaw {
     LineBreak,
     /// A blank in it.
     Blank,
+    /// More than one space between it and `Bearer`.
+    Gap,
     /// Quotes around it.
     Quotes,
     /// `Bearer Bearer`.
@@ -27,6 +30,8 @@ pub enum Flaw {
     NoScheme,
     /// A comma or semicolon behind it.
     Separator,
+    /// It is a cookie, or several.
+    Cookie,
     /// It is the member of this name of a JSON document.
     Document(String),
 }
@@ -39,20 +44,31 @@ impl std::fmt::Debug for Input {
 }
 
 impl Input {
-    /// Reads a token, a header line or the value of one.
+    /// Reads a token, a header line or the value of one, or a text with such a line in it.
     #[must_use]
     pub fn read(pasted: &str) -> Self {
+        match embedded(header_line(pasted.trim())) {
+            Some(line) => Self { lifted: true, ..Self::read_line(line) },
+            None => Self::read_line(pasted),
+        }
+    }
+
+    fn read_line(pasted: &str) -> Self {
         let line = header_line(pasted.trim());
-        let (value, is_header) = match strip_word(line, "authorization:") {
+        let (value, is_header) = match strip_word(line, AUTHORIZATION) {
             Some(value) => (value, true),
             None => (line, false),
         };
         if value.is_empty() {
-            return Self { sent: None, token: String::new(), flaws: Vec::new(), bare: true };
+            return Self::default();
         }
         if let Some((member, token)) = in_document(value) {
             let sent = Some(format!("Bearer {value}"));
-            return Self { sent, token, flaws: vec![Flaw::Document(member)], bare: true };
+            return Self { sent, token, flaws: vec![Flaw::Document(member)], ..Self::default() };
+        }
+        if let Some(token) = in_cookie(value) {
+            let sent = Some(if is_header { value.to_owned() } else { format!("Bearer {value}") });
+            return Self { sent, token, flaws: vec![Flaw::Cookie], ..Self::default() };
         }
         let schemed = strip_word(value, "bearer").is_some() || names_scheme(value);
         let sent = if schemed || is_header { value.to_owned() } else { format!("Bearer {value}") };
@@ -61,10 +77,11 @@ impl Input {
         if bearer.is_none() && is_header && !schemed {
             flaws.push(Flaw::NoScheme);
         }
+        flaws.extend(gap(value).filter(|_| bearer.is_some()));
         let other = || value.split_once(char::is_whitespace).filter(|_| schemed);
         let behind = bearer.or_else(|| other().map(|(_, rest)| rest)).unwrap_or(value);
         let token = clean(behind, &mut flaws);
-        Self { sent: Some(sent), token, flaws, bare: !schemed && !is_header }
+        Self { sent: Some(sent), token, flaws, bare: !schemed && !is_header, lifted: false }
     }
 
     /// The value of the Authorization header; `None` without one.
@@ -92,10 +109,70 @@ impl Input {
         &self.flaws
     }
 
+    /// Whether it is a cookie, which can look like a credential all the same.
+    #[must_use]
+    pub fn is_cookie(&self) -> bool {
+        self.flaws.contains(&Flaw::Cookie)
+    }
+
+    /// Whether it was taken out of a longer text, such as a whole command line.
+    #[must_use]
+    pub const fn is_lifted(&self) -> bool {
+        self.lifted
+    }
+
     /// The header as it should have been sent.
     #[must_use]
     pub fn mended(&self) -> String {
         format!("Bearer {}", self.token)
+    }
+}
+
+/// Nothing was pasted.
+impl Default for Input {
+    fn default() -> Self {
+        Self { sent: None, token: String::new(), flaws: Vec::new(), bare: true, lifted: false }
+    }
+}
+
+/// The header inside of a longer text: a command line, a head, source code.
+fn embedded(text: &str) -> Option<&str> {
+    let lower = text.to_ascii_lowercase();
+    let apart = |at: &usize| *at == 0 || text.get(..*at).is_some_and(|it| it.ends_with(BEFORE));
+    let place = |name: &&str| lower.match_indices(name).map(|(at, _)| at).find(apart);
+    let found = [AUTHORIZATION, COOKIE, TOKEN_COOKIE].iter().find_map(place);
+    let (before, rest) = text.split_at_checked(found.filter(|at| *at > 0)?)?;
+    let quote = before.chars().next_back().filter(|last| QUOTES.contains(last));
+    let end = rest.find(quote.unwrap_or('\n')).unwrap_or(rest.len());
+    rest.get(..end)
+}
+
+const AUTHORIZATION: &str = "authorization:";
+const COOKIE: &str = "cookie:";
+const QUOTES: [char; 3] = ['"', '\'', '`'];
+/// What may stand before the name of a header.
+const BEFORE: [char; 7] = ['"', '\'', '`', ' ', '\t', '\r', '\n'];
+
+/// Airflow's token among cookies, empty where there is none; `None` where it is no cookie at all.
+fn in_cookie(value: &str) -> Option<String> {
+    let named = strip_word(value, COOKIE);
+    let pairs = named.or_else(|| value.starts_with(TOKEN_COOKIE).then_some(value))?;
+    let mut pairs = pairs.split(';').map(str::trim);
+    let token = pairs.find_map(|pair| pair.strip_prefix(TOKEN_COOKIE)).unwrap_or_default();
+    Some(clean(token.split_whitespace().next().unwrap_or_default(), &mut Vec::new()))
+}
+
+/// The cookie in which Airflow 3 keeps the token of a browser.
+const TOKEN_COOKIE: &str = "_token=";
+
+/// What there is between the scheme and the token beside the one space.
+fn gap(value: &str) -> Option<Flaw> {
+    let behind = value.trim_start_matches(|c: char| !c.is_whitespace());
+    let blanks = behind.get(..behind.len() - behind.trim_start().len())?;
+    match blanks {
+        "" | " " => None,
+        blanks if blanks.contains(['\n', '\r']) => Some(Flaw::LineBreak),
+        _ => Some(Flaw::Gap),
     }
 }
 
@@ -104,7 +181,7 @@ fn header_line(text: &str) -> &str {
     let bare = text.strip_prefix("-H").or_else(|| text.strip_prefix("--header"));
     let bare = bare.map_or(text, |rest| rest.trim_start_matches('=').trim());
     let inner = unquoted(bare).map_or(bare, str::trim);
-    let is_line = strip_word(inner, "authorization:").is_some();
+    let is_line = [AUTHORIZATION, COOKIE].iter().any(|name| strip_word(inner, name).is_some());
     if is_line || strip_word(inner, "bearer").is_some() { inner } else { bare }
 }
 
@@ -116,7 +193,7 @@ fn strip_word<'t>(text: &'t str, word: &str) -> Option<&'t str> {
 }
 
 fn unquoted(text: &str) -> Option<&str> {
-    ['"', '\'', '`'].iter().find_map(|quote| {
+    QUOTES.iter().find_map(|quote| {
         text.strip_prefix(*quote)?.strip_suffix(*quote).filter(|inner| !inner.is_empty())
     })
 }
@@ -197,6 +274,17 @@ mod tests {
             ("a.b.c,", "Bearer a.b.c,", "a.b.c", &[Flaw::Separator]),
             ("Basic YTpi", "Basic YTpi", "YTpi", &[]),
             ("DPoP a.b.c", "DPoP a.b.c", "a.b.c", &[]),
+            ("Bearer  a.b.c", "Bearer  a.b.c", "a.b.c", &[Flaw::Gap]),
+            ("Authorization: Bearer\ta.b.c", "Bearer\ta.b.c", "a.b.c", &[Flaw::Gap]),
+            ("Bearer \na.b.c", "Bearer \na.b.c", "a.b.c", &[Flaw::LineBreak]),
+            ("_token=a.b.c", "Bearer _token=a.b.c", "a.b.c", &[Flaw::Cookie]),
+            (
+                "-H 'Cookie: x=y; _token=a.b.c'",
+                "Bearer Cookie: x=y; _token=a.b.c",
+                "a.b.c",
+                &[Flaw::Cookie],
+            ),
+            ("Cookie: session=x", "Bearer Cookie: session=x", "", &[Flaw::Cookie]),
         ] {
             let input = Input::read(pasted);
             assert_eq!(input.sent(), Some(sent), "{pasted:?}");
@@ -216,11 +304,38 @@ mod tests {
         assert_eq!(input.flaws(), [Flaw::Document("access_token".into())]);
     }
 
+    #[test]
+    fn the_header_is_taken_out_of_a_longer_text() {
+        for (pasted, sent, flaws) in [
+            ("curl -H 'Authorization: Bearer a.b.c' https://x/api", "Bearer a.b.c", &[][..]),
+            ("curl https://x --header \"authorization: Bearer a.b.c\"", "Bearer a.b.c", &[]),
+            (
+                "GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a.b.c\r\nA: b",
+                "Bearer a.b.c",
+                &[],
+            ),
+            ("curl -H 'Authorization: Bearer  a.b.c' x", "Bearer  a.b.c", &[Flaw::Gap]),
+            ("curl -H 'Authorization: Basic YTpi' x", "Basic YTpi", &[]),
+            ("curl -b '_token=a.b.c' https://x", "Bearer _token=a.b.c", &[Flaw::Cookie]),
+            ("curl -H 'Cookie: _token=a.b.c' x", "Bearer Cookie: _token=a.b.c", &[Flaw::Cookie]),
+        ] {
+            let input = Input::read(pasted);
+            assert_eq!((input.sent(), input.flaws()), (Some(sent), flaws), "{pasted:?}");
+            assert!(input.is_lifted(), "{pasted:?}");
+        }
+        for alone in
+            ["Authorization: Bearer a.b.c", "a.b.c", "Bearer a.b.c\nx", "proxy-authorization: x"]
+        {
+            assert!(!Input::read(alone).is_lifted(), "{alone:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn whatever_is_pasted_becomes_one_word_or_nothing(
             start in prop_oneof![
-                Just(""), Just("Bearer "), Just("Authorization: "), Just("-H '"), Just("{\"token\":\"")
+                Just(""), Just("Bearer "), Just("Authorization: "), Just("-H '"), Just("Cookie: _token="),
+                Just("curl -H \"Authorization: "), Just("{\"token\":\"")
             ],
             rest in ".{0,40}",
         ) {

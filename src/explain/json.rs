@@ -4,12 +4,13 @@ use serde_json::{Value, json};
 
 use super::cause::Cause;
 use super::steps::Step;
-use super::{Caller, Explanation, Verdict};
+use super::{Caller, Conclusion, Explanation, Verdict};
 use crate::rejection::Reason;
 
-/// The whole explanation as one document.
+/// The whole explanation as one document, in which conclusions have these exit codes.
 #[must_use]
-pub fn render(answer: &Explanation) -> Value {
+pub fn render(answer: &Explanation, code: fn(Conclusion) -> u8) -> Value {
+    let verdict = |verdict| self::verdict(verdict, code);
     let asked = answer
         .asked
         .as_ref()
@@ -30,16 +31,16 @@ pub fn render(answer: &Explanation) -> Value {
 /// Changes where a member goes or means another thing, not where one is added.
 const VERSION: u8 = 1;
 
-fn verdict(verdict: &Verdict) -> Value {
+fn verdict(verdict: &Verdict, code: fn(Conclusion) -> u8) -> Value {
     let refusal = verdict.refusal;
     json!({
         "let_in": refusal.is_none(),
-        "status": refusal.map(|reason| reason.status().as_u16()),
+        "status": verdict.status().map(|status| status.as_u16()),
         "reason": refusal.map(Reason::name),
-        "detail": refusal.map_or(verdict.passage, |reason| reason.sentence()),
+        "detail": verdict.detail(),
         "help": refusal.map(|reason| reason.help().to_string()),
         "in_any_case": verdict.in_any_case.map(Reason::name),
-        "exit_code": verdict.exit_code(),
+        "exit_code": code(verdict.conclusion()),
     })
 }
 

@@ -26,6 +26,8 @@ use request::Asked;
 use steps::Step;
 use verdict::Passage;
 
+use http::StatusCode;
+
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::proxy::Gate;
@@ -33,6 +35,7 @@ use crate::rejection::{Reason, Rejection};
 use crate::route::Route;
 use crate::token::inspection::Bearer;
 use crate::token::jws::Parts;
+use crate::token_exchange::Refusal;
 
 /// What is asked.
 #[derive(Debug)]
@@ -77,6 +80,19 @@ pub struct Verdict {
     pub in_any_case: Option<Reason>,
     /// Whether nobody was to look for keys.
     pub offline: bool,
+    /// Whether it is asked where tokens are exchanged, which has answers of its own form.
+    pub at_token_endpoint: bool,
+}
+
+/// What comes of a verdict for who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conclusion {
+    /// It would be let in.
+    LetIn,
+    /// There are no keys, and nothing else decides.
+    Undecided,
+    /// It would be refused.
+    Refused,
 }
 
 /// Whose token it is.
@@ -97,7 +113,7 @@ pub struct Caller {
 }
 
 impl Verdict {
-    fn of(verdict: &Result<Passage, Rejection>, offline: bool) -> Self {
+    fn of(verdict: &Result<Passage, Rejection>, offline: bool, at_token_endpoint: bool) -> Self {
         let passage = match verdict {
             Ok(Passage::Caller) => "as this caller",
             Ok(Passage::Token) => "with a token of Airflow's form for this caller",
@@ -108,17 +124,44 @@ impl Verdict {
             Err(_) => "",
         };
         let refusal = verdict.as_ref().err().map(Rejection::reason);
-        Self { refusal, passage, in_any_case: None, offline }
+        Self { refusal, passage, in_any_case: None, offline, at_token_endpoint }
     }
 
-    /// 0: let in; 1: no keys, and nothing else decides; 3: refused.
+    /// What comes of it.
     #[must_use]
-    pub const fn exit_code(&self) -> u8 {
+    pub const fn conclusion(&self) -> Conclusion {
         match (self.refusal, self.in_any_case) {
-            (None, _) => 0,
-            (Some(Reason::KeysUnavailable), None) => 1,
-            (Some(_), _) => 3,
+            (None, _) => Conclusion::LetIn,
+            (Some(Reason::KeysUnavailable), None) => Conclusion::Undecided,
+            (Some(_), _) => Conclusion::Refused,
         }
+    }
+
+    /// The status that the refusal is answered with; `None` also where only this command has no keys.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        let reason = self.refusal.filter(|_| !self.is_unasked())?;
+        if self.at_token_endpoint {
+            return Some(Refusal::from(Rejection::from(reason)).answer("").status());
+        }
+        Some(reason.status())
+    }
+
+    /// What the caller is told, or how the request goes on.
+    #[must_use]
+    pub fn detail(&self) -> &'static str {
+        match self.refusal {
+            None => self.passage,
+            Some(_) if self.is_unasked() => {
+                "Without keys it cannot be verified, and none were fetched."
+            }
+            Some(reason) => reason.sentence(),
+        }
+    }
+
+    /// Whether there are no keys here because nobody was to fetch any, which says nothing of `serve`.
+    fn is_unasked(&self) -> bool {
+        self.offline && self.refusal == Some(Reason::KeysUnavailable)
     }
 }
 
@@ -137,7 +180,8 @@ pub async fn explain(config: &Config, question: Question<'_>, now: Timestamp) ->
     } else {
         None
     };
-    let bearer = bearer(gate, &path);
+    let route = route(gate, &path);
+    let bearer = bearer(route.as_ref());
     let inspection = verifier.inspect(input.token(), &parts, bearer, now).await;
     keys::look_on(config, &inspection, &input, &parts, &mut evidence, now).await;
     let facts = Facts {
@@ -154,21 +198,29 @@ pub async fn explain(config: &Config, question: Question<'_>, now: Timestamp) ->
     };
     let asked = question.asked.is_some();
     let mended = mended.as_ref();
-    Judged { facts: &facts, verdict: &verdict, mended, path: &path, asked }.answer()
+    let at_token_endpoint = matches!(route, Some(Route::Exchange(_)));
+    let verdict = &verdict;
+    Judged { facts: &facts, verdict, mended, path: &path, asked, at_token_endpoint }.answer()
 }
 
 /// Whether something came along with the token that does not belong there, and is why it is refused.
 fn came_along(input: &Input, verdict: &Result<Passage, Rejection>) -> bool {
-    let odd = [Reason::CredentialMalformed, Reason::SchemeUnsupported];
-    let refused = verdict.as_ref().is_err_and(|refusal| odd.contains(&refusal.reason()));
-    refused && !input.flaws().is_empty()
+    let Some(reason) = verdict.as_ref().err().map(Rejection::reason) else { return false };
+    let odd = [Reason::CredentialMalformed, Reason::SchemeUnsupported].contains(&reason);
+    let cookie = reason == Reason::TokenMalformed && input.is_cookie();
+    odd && !input.flaws().is_empty() || cookie
+}
+
+/// Where the request goes; `None` where its path alone is refused.
+fn route(gate: &Gate, asked: &Asked) -> Option<Route> {
+    let entrance = asked.entrance(&gate.access);
+    gate.access.route(entrance, &asked.method, asked.target.path(), false).ok()
 }
 
 /// Whose tokens the path takes.
-fn bearer(gate: &Gate, asked: &Asked) -> Bearer {
-    let entrance = asked.entrance(&gate.access);
-    match gate.access.route(entrance, &asked.method, asked.target.path(), false) {
-        Ok(Route::Task(_) | Route::Edge(_)) => Bearer::Worker,
+fn bearer(route: Option<&Route>) -> Bearer {
+    match route {
+        Some(Route::Task(_) | Route::Edge(_)) => Bearer::Worker,
         _ => Bearer::Caller,
     }
 }

@@ -65,8 +65,9 @@ pub fn render(answer: &Explanation, style: Style) -> String {
 }
 
 fn verdict(out: &mut String, answer: &Explanation, style: Style) {
+    let status = answer.verdict.status().map(|status| format!("{} ", status.as_u16()));
     let refused = |reason: Reason| {
-        let text = format!("{} {}", reason.status().as_u16(), reason.name());
+        let text = format!("{}{}", status.unwrap_or_default(), reason.name());
         format!("{} {text}", style.paint(Paint::Bad, "would be refused:"))
     };
     let line = match answer.verdict.refusal {
@@ -78,9 +79,9 @@ fn verdict(out: &mut String, answer: &Explanation, style: Style) {
         Some(reason) => refused(reason),
     };
     let _ = writeln!(out, "{line}");
-    let known = |reason: &Reason| *reason != Reason::KeysUnavailable || !answer.verdict.offline;
-    if let Some(reason) = answer.verdict.refusal.filter(known) {
-        let _ = writeln!(out, "{}", reason.sentence());
+    // The line before says it, where there is no answer.
+    if answer.verdict.status().is_some() {
+        let _ = writeln!(out, "{}", answer.verdict.detail());
     }
     if let Some(mended) = &answer.mended {
         let then = match mended.refusal {
@@ -228,7 +229,7 @@ fn lead(style: Style, label: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::explain::cause::Cause;
+    use crate::explain::cause::{Cause, Times};
     use crate::rejection::Rejection;
     use crate::token::inspection::Outcome;
 
@@ -242,7 +243,13 @@ mod tests {
         let late = Rejection::found_that(Reason::TokenExpired, "60 s ago");
         let refusal = Some(Reason::TokenExpired);
         Explanation {
-            verdict: Verdict { refusal, passage: "", in_any_case: None, offline: false },
+            verdict: Verdict {
+                refusal,
+                passage: "",
+                in_any_case: None,
+                offline: false,
+                at_token_endpoint: false,
+            },
             mended: None,
             asked: None,
             steps: vec![
@@ -250,7 +257,7 @@ mod tests {
                 step("times", Outcome::Failed(late)),
                 step("client", Outcome::Unjudged("nobody knows")),
             ],
-            causes: vec![Cause::Expired { ago: 60, lifetime: None }],
+            causes: vec![Cause::Times(Times::Expired { ago: 60, lifetime: None })],
             caller: None,
             remarks: vec!["worth knowing".to_owned()],
             clock_ahead: Some(-7),

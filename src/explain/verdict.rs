@@ -44,9 +44,13 @@ pub(super) async fn judge(
     let entrance = asked.entrance(&gate.access);
     let peer = Peer::new(IpAddr::V4(Ipv4Addr::LOCALHOST), entrance, &[]);
     let route = |path: &str| gate.access.route(entrance, &asked.method, path, false);
-    let bare = matches!(route(asked.target.path()), Ok(Route::Edge(_)));
-    let sent = if bare { sent.and(input.sent_bare()) } else { sent };
-    let request = request(asked, sent)?;
+    let header = match route(asked.target.path()) {
+        Ok(Route::Edge(_)) => sent.and(input.sent_bare()),
+        // There it is a parameter of the form.
+        Ok(Route::Exchange(_)) => None,
+        _ => sent,
+    };
+    let request = request(asked, header)?;
     let id = HeaderValue::from_static("explain");
     let request = gate.sanitizer.sanitize(request, &peer, &id)?;
     match route(request.head().uri.path())? {
@@ -58,10 +62,20 @@ pub(super) async fn judge(
         Route::Task(route) => task(gate, request, &route, now).await,
         Route::Edge(route) => edge(gate, request, &route, now).await,
         Route::Exchange(route) => {
-            let caller = caller(gate, &request, now).await?.ok_or(Reason::CredentialMissing)?;
+            let subject = sent.map(value_of_bearer).ok_or(Reason::CredentialMissing)?;
+            let subject = credential::read_subject(subject, gate.token_bytes)?;
+            let caller = gate.callers.recognise(&subject, now).await?;
             policy::grant_token(&route, caller).map(|_| Passage::Token)
         }
         Route::Protected(route) => protected(gate, request, &route, now).await,
+    }
+}
+
+/// What stands behind `Bearer`, or all there is.
+fn value_of_bearer(sent: &str) -> &str {
+    match sent.split_at_checked("Bearer ".len()) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("Bearer ") => token,
+        _ => sent,
     }
 }
 

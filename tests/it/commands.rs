@@ -71,15 +71,16 @@ fn who_is_not_ready_or_not_there_is_not_healthy() {
     let airside = Airside::start_unready(&config.set("/admin/ready_needs_keys", true));
     let not_ready = format!("http://{}", airside.admin);
     let mut verdicts = Verdicts::default();
-    for (args, word) in [
-        (&["--url", &*not_ready][..], "503"),
-        (&["--url", "http://127.0.0.1:1"], "refused"),
-        (&["--url", &format!("{not_ready}/nothing")], "404"),
-        (&["-c", "/nowhere.yaml"], "/nowhere.yaml"),
-        (&["--admin-listen", "nonsense"], "nonsense"),
+    for (args, code, word) in [
+        (&["--url", &*not_ready][..], 1, "503"),
+        (&["--url", "http://127.0.0.1:1"], 1, "refused"),
+        (&["--url", &format!("{not_ready}/nothing")], 1, "404"),
+        (&["-c", "/nowhere.yaml"], 78, "/nowhere.yaml"),
+        (&["--admin-listen", "nonsense"], 78, "nonsense"),
+        (&["--admin-listen", "127.0.0.1:0"], 78, "--url"),
     ] {
         let ended = healthcheck(args, &[]);
-        verdicts.check(word, ended.code == Some(1), (ended.code, ended.log()));
+        verdicts.check(word, ended.code == Some(code), (ended.code, ended.log()));
         verdicts.check(word, ended.stderr.contains(word), &ended.stderr);
     }
     let ended = healthcheck(&["--url", "ftp://x"], &[]);

@@ -68,6 +68,30 @@ fn the_printed_commands_answer_as_printed() {
 }
 
 #[test]
+fn the_run_explains_its_tokens_by_the_printed_command() {
+    let dev = Dev::start(&["--role", "readers=Viewer"]);
+    let line = eventually("the command is printed", || {
+        dev.airside.log().lines().find(|line| line.contains(" explain -c ")).map(str::to_owned)
+    });
+    let explain = |line: &str| {
+        let ran = Command::new("sh").args(["-c", line]).output().unwrap();
+        (ran.status.code(), String::from_utf8_lossy(&ran.stdout).into_owned())
+    };
+    let (code, said) = explain(&line);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("user_without_role"), "{said}");
+    let (code, said) = explain(&line.replace("--user mallory", "--role readers --user victor"));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("as Viewer"), "{said}");
+    let written = std::fs::read_to_string(format!("{}.yaml", dev.state)).unwrap();
+    let handoff = std::fs::read_to_string(format!("{}.secret", dev.state)).unwrap();
+    let state: Value = serde_json::from_slice(&std::fs::read(&dev.state).unwrap()).unwrap();
+    for secret in [&*handoff, state["mint_secret"].as_str().unwrap()] {
+        assert!(!written.contains(secret), "a secret is in the configuration");
+    }
+}
+
+#[test]
 fn a_token_has_the_roles_the_caller_and_the_claims_asked_for() {
     let dev = Dev::start(&[]);
     let post = || {

@@ -2,7 +2,7 @@
 
 use super::{Facts, is_guid, shown};
 use crate::config::written::TASK_AUDIENCE;
-use crate::explain::cause::Cause;
+use crate::explain::cause::{Audience, Cause};
 use crate::token::Rules;
 use crate::token::claims::strings;
 
@@ -10,15 +10,19 @@ use crate::token::claims::strings;
 pub(super) fn mismatch(facts: &Facts<'_>) -> Cause {
     let audiences = facts.claim("aud").and_then(strings).unwrap_or_default();
     let found = audiences.first().copied().unwrap_or_default();
-    let Some(issuer) = facts.issuer() else { return Cause::ClaimOdd { found: shown(found) } };
+    let Some(issuer) = facts.issuer() else {
+        return Cause::Audience(Audience::ClaimOdd { found: shown(found) });
+    };
     let (entry, accepted) = (facts.key(), issuer.audiences.join(", "));
     if found == TASK_AUDIENCE {
-        return Cause::AudienceOfTasks;
+        return Cause::Audience(Audience::AudienceOfTasks);
     }
     match &issuer.rules {
-        Rules::Airflow(_) => {
-            Cause::AudienceOfAirflow { found: shown(&audiences.join(", ")), accepted, entry }
-        }
+        Rules::Airflow(_) => Cause::Audience(Audience::AudienceOfAirflow {
+            found: shown(&audiences.join(", ")),
+            accepted,
+            entry,
+        }),
         Rules::Entra(rules) => {
             let client_id = rules.client_id.to_string();
             of_entra(facts, found, &issuer.audiences, &client_id)
@@ -28,16 +32,20 @@ pub(super) fn mismatch(facts: &Facts<'_>) -> Cause {
             let asks = format!("request the token for one of {accepted}");
             let spelled = audiences.iter().find_map(|found| spelling(found, &issuer.audiences));
             spelled.map_or_else(
-                || Cause::AudienceForeign {
-                    found: shown(&audiences.join(", ")),
-                    accepted: accepted.clone(),
-                    entry: entry.clone(),
-                    asks,
+                || {
+                    Cause::Audience(Audience::AudienceForeign {
+                        found: shown(&audiences.join(", ")),
+                        accepted: accepted.clone(),
+                        entry: entry.clone(),
+                        asks,
+                    })
                 },
-                |(found, accepted)| Cause::AudienceSpelling {
-                    found,
-                    accepted,
-                    entry: entry.clone(),
+                |(found, accepted)| {
+                    Cause::Audience(Audience::AudienceSpelling {
+                        found,
+                        accepted,
+                        entry: entry.clone(),
+                    })
                 },
             )
         }
@@ -46,30 +54,40 @@ pub(super) fn mismatch(facts: &Facts<'_>) -> Cause {
 
 fn foreign(found: &str, accepted: String, entry: String, client_id: &str) -> Cause {
     let asks = format!("request the scope api://{client_id}/.default");
-    Cause::AudienceForeign { found: shown(found), accepted, entry, asks }
+    Cause::Audience(Audience::AudienceForeign { found: shown(found), accepted, entry, asks })
 }
 
 fn of_entra(facts: &Facts<'_>, found: &str, accepted: &[String], client_id: &str) -> Option<Cause> {
     let (entry, bare) = (facts.key(), found.trim_end_matches('/'));
     if bare == "api://AzureADTokenExchange" {
-        return Some(Cause::AudienceOfExchange { entry, client_id: client_id.to_owned() });
+        return Some(Cause::Audience(Audience::AudienceOfExchange {
+            entry,
+            client_id: client_id.to_owned(),
+        }));
     }
     if let Some(service) = service(bare) {
         let client_id = Some(client_id.to_owned());
-        return Some(Cause::AudienceOfMicrosoft { audience: shown(found), service, client_id });
+        return Some(Cause::Audience(Audience::AudienceOfMicrosoft {
+            audience: shown(found),
+            service,
+            client_id,
+        }));
     }
     if let Some((found, accepted)) = spelling(found, accepted) {
-        return Some(Cause::AudienceSpelling { found, accepted, entry });
+        return Some(Cause::Audience(Audience::AudienceSpelling { found, accepted, entry }));
     }
     let client_id = client_id.to_owned();
     if facts.client().is_some_and(|client| name(found) == name(client)) {
-        return Some(Cause::AudienceIsClient { audience: shown(found), client_id });
+        return Some(Cause::Audience(Audience::AudienceIsClient {
+            audience: shown(found),
+            client_id,
+        }));
     }
     if is_guid(&name(found)) {
         return None;
     }
     let uri = found.starts_with("api://") || found.starts_with("https://");
-    uri.then(|| Cause::AudienceUri { found: shown(found), entry, client_id })
+    uri.then(|| Cause::Audience(Audience::AudienceUri { found: shown(found), entry, client_id }))
 }
 
 /// An audience without what one registration's may differ in.

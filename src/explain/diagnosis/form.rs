@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::{Facts, sent, shown};
-use crate::explain::cause::Cause;
+use crate::explain::cause::{Cause, Form};
 use crate::token::json::Json;
 
 /// What became of a token that is none any more.
@@ -15,17 +15,17 @@ pub(super) fn malformed(token: &str, found: &str) -> Cause {
     let parts: Vec<&str> = token.split('.').collect();
     let made = parts.iter().take(2).filter(|part| begins_as_json(part)).count();
     match parts.len() {
-        1 if made == 0 => return Cause::Opaque { looks_like: looks_like(token) },
-        1 | 2 if made > 0 => return Cause::PartMissing { found: parts.len() },
+        1 if made == 0 => return Cause::Form(Form::Opaque { looks_like: looks_like(token) }),
+        1 | 2 if made > 0 => return Cause::Form(Form::PartMissing { found: parts.len() }),
         3 => {}
-        found if made > 0 => return Cause::TooManyParts { found },
-        _ => return Cause::Opaque { looks_like: looks_like(token) },
+        found if made > 0 => return Cause::Form(Form::TooManyParts { found }),
+        _ => return Cause::Form(Form::Opaque { looks_like: looks_like(token) }),
     }
     let named = NAMES.iter().zip(&parts);
     named
         .into_iter()
         .find_map(|(name, part)| fault(name, part))
-        .unwrap_or_else(|| Cause::NotStrict { found: shown(found) })
+        .unwrap_or_else(|| Cause::Form(Form::NotStrict { found: shown(found) }))
 }
 
 const NAMES: [&str; 3] = ["header", "claims", "signature"];
@@ -37,25 +37,27 @@ fn begins_as_json(part: &str) -> bool {
 
 fn fault(name: &'static str, part: &str) -> Option<Cause> {
     if part.contains('=') {
-        return Some(Cause::Rewrapped { part: name, by: "is padded with =" });
+        return Some(Cause::Form(Form::Rewrapped { part: name, by: "is padded with =" }));
     }
     if part.contains(['+', '/']) {
-        return Some(Cause::Rewrapped {
+        return Some(Cause::Form(Form::Rewrapped {
             part: name,
             by: "is in base64 with + and /, not base64url",
-        });
+        }));
     }
-    let Ok(bytes) = URL_SAFE_NO_PAD.decode(part) else { return Some(Cause::Cut { part: name }) };
+    let Ok(bytes) = URL_SAFE_NO_PAD.decode(part) else {
+        return Some(Cause::Form(Form::Cut { part: name }));
+    };
     if name == "signature" {
         return None;
     }
     match Json::parse(&bytes) {
         Ok(Json::Object(_)) => None,
-        Ok(_) => Some(Cause::NotJson { part: name }),
+        Ok(_) => Some(Cause::Form(Form::NotJson { part: name })),
         Err(_) => match serde_json::from_slice::<serde_json::Value>(&bytes) {
             Ok(_) => None,
-            Err(error) if error.is_eof() => Some(Cause::Cut { part: name }),
-            Err(_) => Some(Cause::NotJson { part: name }),
+            Err(error) if error.is_eof() => Some(Cause::Form(Form::Cut { part: name })),
+            Err(_) => Some(Cause::Form(Form::NotJson { part: name })),
         },
     }
 }
@@ -83,9 +85,9 @@ pub(super) fn unsupported(facts: &Facts<'_>, found: String) -> Cause {
     let header = facts.inspection.header.as_ref();
     let typ = header.and_then(|header| header.get("typ")).and_then(Json::text);
     match typ {
-        Some("airside-assertion+jwt") => Cause::AssertionOfOurs,
-        Some(typ) if found.ends_with(" typ") => Cause::TypForeign { typ: shown(typ) },
-        _ => Cause::HeaderAsksForMore { found },
+        Some("airside-assertion+jwt") => Cause::Form(Form::AssertionOfOurs),
+        Some(typ) if found.ends_with(" typ") => Cause::Form(Form::TypForeign { typ: shown(typ) }),
+        _ => Cause::Form(Form::HeaderAsksForMore { found }),
     }
 }
 

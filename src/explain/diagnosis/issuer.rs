@@ -1,12 +1,15 @@
 //! Tokens that no entry claims.
 
-use super::{Facts, is_guid, key_of, shown};
-use crate::explain::cause::Cause;
+use super::{Facts, is_guid, key_of, kind, shown};
+use crate::explain::cause::{Cause, Issued};
 use crate::token::entra::{self, Cloud, Version};
 use crate::token::{Issuer, Rules};
 
 /// Whose token it is instead.
 pub(super) fn unknown(facts: &Facts<'_>) -> Cause {
+    if let Some(cause) = kind::of_a_task(facts) {
+        return cause;
+    }
     let Some(iss) = facts.text("iss") else { return nameless(facts) };
     if let Some(cause) = foreign(iss) {
         return cause;
@@ -26,7 +29,7 @@ pub(super) fn unknown(facts: &Facts<'_>) -> Cause {
             first.and_then(|(index, rules)| of_microsoft(*index, rules, iss))
         })
         .or_else(|| airflows(facts, iss))
-        .unwrap_or_else(|| Cause::IssuerForeign { iss: shown(iss) })
+        .unwrap_or_else(|| Cause::Issued(Issued::IssuerForeign { iss: shown(iss) }))
 }
 
 fn nameless(facts: &Facts<'_>) -> Cause {
@@ -34,9 +37,11 @@ fn nameless(facts: &Facts<'_>) -> Cause {
     let hmac = facts.algorithm().starts_with("HS");
     let airflows = hmac || facts.text("aud") == Some("apache-airflow");
     match (airflows, configured) {
-        (true, false) => Cause::AirflowNotConfigured,
-        (true, true) => airflows_cause(facts, "absent").unwrap_or(Cause::IssuerAbsent),
-        (false, _) => Cause::IssuerAbsent,
+        (true, false) => Cause::Issued(Issued::AirflowNotConfigured),
+        (true, true) => {
+            airflows_cause(facts, "absent").unwrap_or(Cause::Issued(Issued::IssuerAbsent))
+        }
+        (false, _) => Cause::Issued(Issued::IssuerAbsent),
     }
 }
 
@@ -50,17 +55,19 @@ fn airflows_cause(facts: &Facts<'_>, found: &str) -> Option<Cause> {
         Rules::Airflow(rules) => Some((index, rules)),
         Rules::Entra(_) | Rules::Oidc(_) => None,
     });
-    entry.map(|(index, rules)| Cause::AirflowIssuerDiffers {
-        found: found.to_owned(),
-        expected: rules.issuer.clone(),
-        entry: key_of(index),
+    entry.map(|(index, rules)| {
+        Cause::Issued(Issued::AirflowIssuerDiffers {
+            found: found.to_owned(),
+            expected: rules.issuer.clone(),
+            entry: key_of(index),
+        })
     })
 }
 
 /// Tokens that workloads hold and send in place of what they are exchanged for.
 fn foreign(iss: &str) -> Option<Cause> {
     if iss == "https://token.actions.githubusercontent.com" {
-        return Some(Cause::RawGithub);
+        return Some(Cause::Issued(Issued::RawGithub));
     }
     let clusters = [
         "kubernetes",
@@ -70,7 +77,7 @@ fn foreign(iss: &str) -> Option<Cause> {
         "container.googleapis.com",
     ];
     if clusters.iter().any(|part| iss.contains(part)) {
-        return Some(Cause::RawKubernetes { iss: shown(iss) });
+        return Some(Cause::Issued(Issued::RawKubernetes { iss: shown(iss) }));
     }
     let others = [
         ("https://accounts.google.com", "Google"),
@@ -81,7 +88,7 @@ fn foreign(iss: &str) -> Option<Cause> {
     others
         .into_iter()
         .find(|(start, _)| iss.starts_with(start))
-        .map(|(_, issuer)| Cause::RawOther { issuer })
+        .map(|(_, issuer)| Cause::Issued(Issued::RawOther { issuer }))
 }
 
 /// A token of the right tenant, of a version that the entry leaves out.
@@ -91,7 +98,7 @@ fn version(index: usize, rules: &entra::Rules, iss: &str) -> Option<Cause> {
         let is = |tenant: &entra::Tenant| version.issuer(rules.cloud, &tenant.id) == iss;
         !rules.versions.contains(version) && rules.tenants.iter().any(is)
     })?;
-    Some(Cause::VersionNotAccepted { found, entry: key_of(index) })
+    Some(Cause::Issued(Issued::VersionNotAccepted { found, entry: key_of(index) }))
 }
 
 /// The same issuer in other letters.
@@ -107,33 +114,37 @@ fn spelling(issuer: &Issuer, iss: &str) -> Option<Cause> {
         Rules::Oidc(rules) => vec![rules.issuer.clone()],
     };
     let expected = expected.into_iter().find(|expected| plain(expected) == plain(iss))?;
-    Some(Cause::IssuerSpelling { found: shown(iss), expected })
+    Some(Cause::Issued(Issued::IssuerSpelling { found: shown(iss), expected }))
 }
 
 fn of_microsoft(index: usize, rules: &entra::Rules, iss: &str) -> Option<Cause> {
     if iss.contains("ciamlogin.com") || iss.contains("b2clogin.com") {
-        return Some(Cause::ExternalId { iss: shown(iss) });
+        return Some(Cause::Issued(Issued::ExternalId { iss: shown(iss) }));
     }
     let rest = iss.strip_prefix("https://")?;
     let mut steps = rest.split('/');
     let (host, tenant) = (steps.next()?, steps.next()?);
     let cloud = HOSTS.iter().find(|(known, _)| *known == host).map(|(_, cloud)| *cloud)?;
     if tenant == CONSUMERS {
-        return Some(Cause::PersonalAccount);
+        return Some(Cause::Issued(Issued::PersonalAccount));
     }
     if !is_guid(tenant) {
-        return Some(Cause::IssuerTemplate { iss: shown(iss) });
+        return Some(Cause::Issued(Issued::IssuerTemplate { iss: shown(iss) }));
     }
     let entry = key_of(index);
     let same = cloud.is_none_or(|cloud| cloud == rules.cloud);
     if !same {
-        return Some(Cause::OtherCloud { found: cloud.map_or("", name_of), entry });
+        return Some(Cause::Issued(Issued::OtherCloud { found: cloud.map_or("", name_of), entry }));
     }
     let accepted: Vec<&str> = rules.tenants.iter().map(|tenant| tenant.id.as_ref()).collect();
     if accepted.contains(&tenant) {
-        return Some(Cause::IssuerForeign { iss: shown(iss) });
+        return Some(Cause::Issued(Issued::IssuerForeign { iss: shown(iss) }));
     }
-    Some(Cause::OtherTenant { found: tenant.to_owned(), accepted: accepted.join(", "), entry })
+    Some(Cause::Issued(Issued::OtherTenant {
+        found: tenant.to_owned(),
+        accepted: accepted.join(", "),
+        entry,
+    }))
 }
 
 /// The tenant of personal accounts (learn.microsoft.com/entra/identity-platform/v2-protocols-oidc).

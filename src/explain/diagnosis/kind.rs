@@ -1,33 +1,55 @@
 //! What kind of token it is, whose tenant's, and claims that are absent or odd.
 
 use super::{Facts, shown};
-use crate::explain::cause::Cause;
+use crate::config::written::TASK_AUDIENCE;
+use crate::explain::cause::{Audience, Cause, Kind, Request, Whose};
 use crate::token::Rules;
+use crate::token::claims::strings;
 use crate::token::inspection::Bearer;
+
+/// A worker's token where the path is for callers, whoever issued it.
+pub(super) fn of_a_task(facts: &Facts<'_>) -> Option<Cause> {
+    if facts.bearer == Bearer::Worker {
+        return None;
+    }
+    if let Some(scope) = task_scope(facts) {
+        return Some(Cause::Kind(Kind::TaskToken { scope: scope.to_owned() }));
+    }
+    let audiences = facts.claim("aud").and_then(strings).unwrap_or_default();
+    audiences.contains(&TASK_AUDIENCE).then_some(Cause::Audience(Audience::AudienceOfTasks))
+}
+
+fn task_scope<'f>(facts: &'f Facts<'_>) -> Option<&'f str> {
+    facts.text("scope").filter(|scope| ["execution", "workload"].contains(scope))
+}
 
 /// Another kind of token than the path is for.
 pub(super) fn wrong(facts: &Facts<'_>) -> Cause {
-    let scope = facts.text("scope").filter(|scope| ["execution", "workload"].contains(scope));
+    let scope = task_scope(facts);
     let airflows = facts.issuer().is_some_and(|issuer| matches!(issuer.rules, Rules::Airflow(_)));
     match (facts.bearer, airflows, scope) {
         (Bearer::Worker, false, _) => {
             let issuer = facts.issuer().map(|issuer| issuer.name.to_string()).unwrap_or_default();
-            Cause::OnlyForWorkers { issuer }
+            Cause::Kind(Kind::OnlyForWorkers { issuer })
         }
-        (Bearer::Worker, true, Some("workload")) => Cause::WorkloadOnly,
-        (_, true, Some(scope)) => Cause::TaskToken { scope: scope.to_owned() },
-        (_, true, None) => Cause::ExchangedAlready,
+        (Bearer::Worker, true, Some("workload")) => Cause::Kind(Kind::WorkloadOnly),
+        (_, true, Some(scope)) => Cause::Kind(Kind::TaskToken { scope: scope.to_owned() }),
+        (_, true, None) => Cause::Kind(Kind::ExchangedAlready),
         (Bearer::Caller, false, _) => of_entra(facts),
     }
 }
 
 fn of_entra(facts: &Facts<'_>) -> Cause {
     if facts.text("idtyp") == Some("app") && facts.text("scp").is_some() {
-        return Cause::KindContradicts;
+        return Cause::Kind(Kind::KindContradicts);
     }
     let client_id = facts.client_id().unwrap_or_default();
     let ours = facts.text("aud") == Some(client_id.as_str());
-    if ours { Cause::IdTokenOfOurs { client_id } } else { Cause::IdToken { client_id } }
+    if ours {
+        Cause::Kind(Kind::IdTokenOfOurs { client_id })
+    } else {
+        Cause::Kind(Kind::IdToken { client_id })
+    }
 }
 
 /// How a token is bound (RFC 7800 and its successors).
@@ -41,14 +63,18 @@ pub(super) fn bound(facts: &Facts<'_>) -> Cause {
     } else {
         "proof of possession"
     };
-    Cause::Bound { by }
+    Cause::Kind(Kind::Bound { by })
 }
 
 /// Tenants that differ.
 pub(super) fn tenant(facts: &Facts<'_>, found: String) -> Cause {
     let tid = facts.text("tid").unwrap_or_default();
     let agrees = facts.text("iss").is_some_and(|iss| !tid.is_empty() && iss.contains(tid));
-    if agrees { Cause::KeyOfOtherTenant { found } } else { Cause::TenantDiffers { found } }
+    if agrees {
+        Cause::Kind(Kind::KeyOfOtherTenant { found })
+    } else {
+        Cause::Kind(Kind::TenantDiffers { found })
+    }
 }
 
 /// The claim that a refusal is about: `claim exp is absent`.
@@ -62,10 +88,10 @@ pub(super) fn absent(facts: &Facts<'_>, found: &str) -> Cause {
     let entry = facts.inspection.entry.as_ref();
     let mapping = entry.and_then(|entry| facts.directory.mapping(entry.issuer));
     if mapping.is_some_and(|mapping| mapping.username_claim == claim) {
-        return Cause::UsernameAbsent { claim: shown(claim), entry: facts.key() };
+        return Cause::Whose(Whose::UsernameAbsent { claim: shown(claim), entry: facts.key() });
     }
     if is_required(facts, claim) {
-        return Cause::RequiredClaimDiffers { found: shown(found), entry: facts.key() };
+        return Cause::Kind(Kind::RequiredClaimDiffers { found: shown(found), entry: facts.key() });
     }
     let hint = match claim {
         "aud" => ": nobody is meant by it, so nobody may take it",
@@ -74,7 +100,7 @@ pub(super) fn absent(facts: &Facts<'_>, found: &str) -> Cause {
         "iat" | "nbf" => ": Entra and Airflow always write it",
         _ => "",
     };
-    Cause::ClaimAbsent { claim: shown(claim), hint }
+    Cause::Audience(Audience::ClaimAbsent { claim: shown(claim), hint })
 }
 
 fn is_required(facts: &Facts<'_>, claim: &str) -> bool {
@@ -88,18 +114,18 @@ fn is_required(facts: &Facts<'_>, claim: &str) -> bool {
 pub(super) fn invalid(facts: &Facts<'_>, found: String) -> Cause {
     let claim = named(&found);
     if found.starts_with("ver is") {
-        return Cause::VersionContradicts { found };
+        return Cause::Kind(Kind::VersionContradicts { found });
     }
     if is_required(facts, claim) {
-        return Cause::RequiredClaimDiffers { found, entry: facts.key() };
+        return Cause::Kind(Kind::RequiredClaimDiffers { found, entry: facts.key() });
     }
     if facts.bearer == Bearer::Worker && found.contains("another") {
-        return Cause::TaskOfAnother { found };
+        return Cause::Request(Request::TaskOfAnother { found });
     }
     if found.starts_with('/') {
-        return Cause::RolesNotText { found, entry: facts.key() };
+        return Cause::Whose(Whose::RolesNotText { found, entry: facts.key() });
     }
-    Cause::ClaimOdd { found }
+    Cause::Audience(Audience::ClaimOdd { found })
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub(super) use times::{seconds, whole};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cause::Cause;
+use super::cause::{Cause, Form, Request, Sent, Times, Whose};
 use super::input::Input;
 use crate::clock::Timestamp;
 use crate::identity::Directory;
@@ -78,12 +78,13 @@ pub(super) struct Evidence {
 pub(super) fn cause(rejection: &Rejection, facts: &Facts<'_>) -> Cause {
     let found = || rejection.found().unwrap_or_default().to_owned();
     match rejection.reason() {
-        Reason::CredentialMissing => Cause::NothingSent,
+        Reason::CredentialMissing => Cause::Sent(Sent::NothingSent),
         Reason::CredentialMalformed => sent::malformed(facts.input),
         Reason::SchemeUnsupported => sent::scheme(facts.input),
         Reason::TokenTooLarge => sent::too_large(facts),
-        Reason::TokenMalformed => form::malformed(facts.input.token(), &found()),
-        Reason::TokenEncrypted => Cause::Encrypted,
+        Reason::TokenMalformed => sent::instead(facts.input)
+            .unwrap_or_else(|| form::malformed(facts.input.token(), &found())),
+        Reason::TokenEncrypted => Cause::Form(Form::Encrypted),
         Reason::HeaderUnsupported => form::unsupported(facts, found()),
         Reason::IssuerUnknown => issuer::unknown(facts),
         Reason::AlgorithmNotAllowed => signature::algorithm(facts),
@@ -99,20 +100,36 @@ pub(super) fn cause(rejection: &Rejection, facts: &Facts<'_>) -> Cause {
         Reason::ClaimInvalid => kind::invalid(facts, found()),
         Reason::TokenExpired => times::expired(facts),
         Reason::TokenNotYetValid => times::early(facts),
-        Reason::TokenRevoked => Cause::Revoked { found: found() },
+        Reason::TokenRevoked => Cause::Times(Times::Revoked { found: found() }),
         Reason::ClientNotAllowed => rights::client(facts),
-        Reason::IdentityUnsafe => Cause::NameUnsafe { found: found(), entry: facts.key() },
+        Reason::IdentityUnsafe => {
+            Cause::Whose(Whose::NameUnsafe { found: found(), entry: facts.key() })
+        }
         Reason::RoleMissing => rights::role(facts),
         Reason::AccessClosed => {
             let found = found();
             let found = if found.is_empty() { found } else { format!(": {found}") };
-            Cause::PathClosed { found }
+            Cause::Request(Request::PathClosed { found })
         }
-        Reason::PathAmbiguous => Cause::PathAmbiguous,
-        Reason::NotFound => Cause::PathOfOurs,
-        Reason::MethodRefused => Cause::MethodRefused,
-        Reason::HeadersTooLarge => Cause::HeadTooLarge { found: found() },
-        _ => Cause::RequestOdd { found: found() },
+        Reason::PathAmbiguous => Cause::Request(Request::PathAmbiguous),
+        Reason::NotFound => Cause::Request(Request::PathOfOurs),
+        Reason::MethodRefused => Cause::Request(Request::MethodRefused),
+        Reason::HeadersTooLarge => Cause::Request(Request::HeadTooLarge { found: found() }),
+        Reason::RequestMalformed if let Some(character) = sent::control(facts.input) => {
+            Cause::Sent(Sent::ControlCharacter { character })
+        }
+        // Not of the token, or of a request that is not made here.
+        Reason::RequestMalformed
+        | Reason::CredentialAmbiguous
+        | Reason::CrossSite
+        | Reason::RequestTimeout
+        | Reason::BodyTooLarge
+        | Reason::TooManyFailures
+        | Reason::UpstreamUnavailable
+        | Reason::UpstreamInvalid
+        | Reason::HandoffFailed
+        | Reason::Overloaded
+        | Reason::UpstreamTimeout => Cause::Request(Request::RequestOdd { found: found() }),
     }
 }
 

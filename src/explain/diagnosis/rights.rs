@@ -1,7 +1,7 @@
 //! Callers without a place on the list or without a role, and what a token says of its caller.
 
 use super::{Facts, shown};
-use crate::explain::cause::Cause;
+use crate::explain::cause::{Cause, Request, Whose};
 use crate::identity::{Origin, RoleMap};
 use crate::token::claims::strings;
 use crate::token::entra::has_groups_overage;
@@ -10,7 +10,7 @@ use crate::token::json::Json;
 /// A client that is not on the list.
 pub(super) fn client(facts: &Facts<'_>) -> Cause {
     let client = shown(facts.client().unwrap_or("without a name"));
-    Cause::ClientNotListed { client, entry: facts.key() }
+    Cause::Whose(Whose::ClientNotListed { client, entry: facts.key() })
 }
 
 /// Why there is no role.
@@ -18,39 +18,45 @@ pub(super) fn role(facts: &Facts<'_>) -> Cause {
     let entry = facts.inspection.entry.as_ref();
     let origin = entry.and_then(|entry| facts.directory.mapping(entry.issuer));
     let Some(Origin::Mapped { pointer, roles }) = origin.map(|mapping| &mapping.origin) else {
-        return Cause::RequestOdd { found: "no role".to_owned() };
+        return Cause::Request(Request::RequestOdd { found: "no role".to_owned() });
     };
     let claims = facts.inspection.claims.as_ref();
     let values = claims.and_then(|claims| claims.pointer(pointer)).and_then(strings);
     let values = values.unwrap_or_default();
     let (place, client_id) = (map_of(facts), facts.client_id().unwrap_or_default());
     if values.is_empty() && is_overage(facts) {
-        return Cause::GroupsOverage { entry: facts.key() };
+        return Cause::Whose(Whose::GroupsOverage { entry: facts.key() });
     }
     if let Some((found, known)) = values.iter().find_map(|value| nearly(value, roles)) {
-        return Cause::RoleSpelling { found, known, place };
+        return Cause::Whose(Whose::RoleSpelling { found, known, place });
     }
     if !values.is_empty() {
         let known: Vec<String> = roles.values().map(shown).collect();
         let found = shown(&values.join(", "));
-        return Cause::RolesUnmapped { found, known: known.join(", "), place };
+        return Cause::Whose(Whose::RolesUnmapped { found, known: known.join(", "), place });
     }
     if facts.entra().is_none() {
-        return Cause::RolesClaimAbsent { pointer: pointer.clone(), entry: facts.key() };
+        return Cause::Whose(Whose::RolesClaimAbsent {
+            pointer: pointer.clone(),
+            entry: facts.key(),
+        });
     }
     if pointer == "/roles" && facts.claim("groups").is_some() {
-        return Cause::GroupsInsteadOfRoles { entry: facts.key() };
+        return Cause::Whose(Whose::GroupsInsteadOfRoles { entry: facts.key() });
     }
     if let Some(resource) = facts.text("xms_mirid") {
-        return Cause::ManagedIdentityWithoutRole { resource: shown(resource), client_id };
+        return Cause::Whose(Whose::ManagedIdentityWithoutRole {
+            resource: shown(resource),
+            client_id,
+        });
     }
     if is_app(facts) {
         let client = shown(facts.client().unwrap_or("without a name"));
-        return Cause::AppWithoutRole { client, client_id };
+        return Cause::Whose(Whose::AppWithoutRole { client, client_id });
     }
     match home(facts) {
-        Some(home) => Cause::GuestWithoutRole { client_id, home },
-        None => Cause::UserWithoutRole { client_id },
+        Some(home) => Cause::Whose(Whose::GuestWithoutRole { client_id, home }),
+        None => Cause::Whose(Whose::UserWithoutRole { client_id }),
     }
 }
 

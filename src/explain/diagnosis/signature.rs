@@ -1,7 +1,7 @@
 //! Algorithms, keys and signatures: what public keys alone can tell.
 
 use super::{Facts, key_of, shown};
-use crate::explain::cause::Cause;
+use crate::explain::cause::{Cause, Issued, Keys, Request, Signature};
 use crate::explain::recovery::Signed;
 use crate::explain::span;
 use crate::jwks::{Algorithm, Key, KeySet};
@@ -11,18 +11,22 @@ use crate::token::{Issuer, Rules, jws};
 /// A signature algorithm that the entry does not take.
 pub(super) fn algorithm(facts: &Facts<'_>) -> Cause {
     let found = facts.algorithm();
-    let Some(issuer) = facts.issuer() else { return Cause::RequestOdd { found: shown(found) } };
+    let Some(issuer) = facts.issuer() else {
+        return Cause::Request(Request::RequestOdd { found: shown(found) });
+    };
     if found.is_empty() || found.eq_ignore_ascii_case("none") {
-        return Cause::Unsigned;
+        return Cause::Signature(Signature::Unsigned);
     }
     if issuer.algorithms.iter().any(|allowed| allowed.name() == found) {
         let kid = shown(facts.kid().unwrap_or_default());
-        return Cause::KeyUnfit { kid, algorithm: found.to_owned() };
+        return Cause::Signature(Signature::KeyUnfit { kid, algorithm: found.to_owned() });
     }
     let hmac = found.starts_with("HS");
     match &issuer.rules {
         Rules::Airflow(_) => airflows(issuer, found, hmac, facts),
-        Rules::Entra(_) | Rules::Oidc(_) if hmac => Cause::SharedSecret { algorithm: shown(found) },
+        Rules::Entra(_) | Rules::Oidc(_) if hmac => {
+            Cause::Signature(Signature::SharedSecret { algorithm: shown(found) })
+        }
         Rules::Entra(_) | Rules::Oidc(_) => foreign(issuer, found, facts),
     }
 }
@@ -32,46 +36,52 @@ fn airflows(issuer: &Issuer, found: &str, hmac: bool, facts: &Facts<'_>) -> Caus
     let entry = facts.key();
     let of_entra = facts.text("tid").is_some();
     match (has_secret, hmac) {
-        (true, true) => Cause::AirflowOtherHash { algorithm: shown(found) },
-        (false, true) => Cause::AirflowHasSecret { entry },
-        (true, false) if of_entra => Cause::IssuerAbsent,
-        (true, false) => Cause::AirflowHasKey { algorithm: shown(found), entry },
+        (true, true) => Cause::Signature(Signature::AirflowOtherHash { algorithm: shown(found) }),
+        (false, true) => Cause::Signature(Signature::AirflowHasSecret { entry }),
+        (true, false) if of_entra => Cause::Issued(Issued::IssuerAbsent),
+        (true, false) => {
+            Cause::Signature(Signature::AirflowHasKey { algorithm: shown(found), entry })
+        }
         (false, false) => foreign(issuer, found, facts),
     }
 }
 
 fn foreign(issuer: &Issuer, found: &str, facts: &Facts<'_>) -> Cause {
     let accepted: Vec<&str> = issuer.algorithms.iter().map(|one| one.name()).collect();
-    Cause::AlgorithmForeign {
+    Cause::Signature(Signature::AlgorithmForeign {
         algorithm: shown(found),
         accepted: accepted.join(", "),
         entry: facts.key(),
-    }
+    })
 }
 
 /// A key that the entry does not have.
 pub(super) fn key(facts: &Facts<'_>) -> Cause {
-    let Some(kid) = facts.kid() else { return Cause::KidMissing { entry: facts.key() } };
+    let Some(kid) = facts.kid() else {
+        let airflows =
+            facts.issuer().is_some_and(|issuer| matches!(issuer.rules, Rules::Airflow(_)));
+        return Cause::Signature(Signature::KidMissing { airflows: airflows.then(|| facts.key()) });
+    };
     let (evidence, kid) = (facts.keys, shown(kid));
     let known = evidence.keys.as_ref().is_some_and(|keys| keys.named(facts.kid()).next().is_some());
     if known && facts.bearer == crate::token::inspection::Bearer::Worker {
-        return Cause::KeyOfOurs;
+        return Cause::Signature(Signature::KeyOfOurs);
     }
     if let Some(owner) = &evidence.owner {
-        return Cause::KidOfEntry { kid, owner: owner.clone() };
+        return Cause::Signature(Signature::KidOfEntry { kid, owner: owner.clone() });
     }
     if evidence.of_app {
         let client_id = facts.client_id().unwrap_or_default();
-        return Cause::KidOfApp { kid, client_id, entry: facts.key() };
+        return Cause::Signature(Signature::KidOfApp { kid, client_id, entry: facts.key() });
     }
     if let Some(tenant) = &evidence.of_tenant {
-        return Cause::KidOfTenant { kid, tenant: tenant.clone() };
+        return Cause::Signature(Signature::KidOfTenant { kid, tenant: tenant.clone() });
     }
     let asked = match evidence.asked.as_slice() {
         [] => "the entry's keys".to_owned(),
         asked => asked.join(", "),
     };
-    Cause::KidUnknown { kid, asked, issued: age(facts) }
+    Cause::Signature(Signature::KidUnknown { kid, asked, issued: age(facts) })
 }
 
 fn age(facts: &Facts<'_>) -> Option<String> {
@@ -85,19 +95,27 @@ fn age(facts: &Facts<'_>) -> Option<String> {
 pub(super) fn invalid(facts: &Facts<'_>) -> Cause {
     let kid = shown(facts.kid().unwrap_or("without a name"));
     if facts.parts.signature().is_empty() {
-        return Cause::SignatureAbsent;
+        return Cause::Signature(Signature::SignatureAbsent);
     }
     if facts.algorithm() == Algorithm::Hs512.name() {
         return match facts.keys.reading {
-            Some(reading) => Cause::AirflowSecretReading { reading, entry: facts.key() },
-            None => Cause::AirflowSecretDiffers { entry: facts.key() },
+            Some(reading) => {
+                Cause::Signature(Signature::AirflowSecretReading { reading, entry: facts.key() })
+            }
+            None => Cause::Signature(Signature::AirflowSecretDiffers { entry: facts.key() }),
         };
     }
-    let Some(keys) = &facts.keys.keys else { return Cause::OtherKeyOrDamaged { kid } };
+    let Some(keys) = &facts.keys.keys else {
+        return Cause::Signature(Signature::OtherKeyOrDamaged { kid });
+    };
     let named: Vec<&Key> = candidates(keys, facts.kid());
     if !facts.algorithm().starts_with("RS") {
         let der = facts.algorithm() == "ES256" && is_der(facts.parts.signature());
-        return if der { Cause::SignatureInDer } else { Cause::ChangedOrOtherKey { kid } };
+        return if der {
+            Cause::Signature(Signature::SignatureInDer)
+        } else {
+            Cause::Signature(Signature::ChangedOrOtherKey { kid })
+        };
     }
     if let Some(cause) = named.iter().find_map(|key| length(key, facts.parts.signature())) {
         return cause;
@@ -106,7 +124,7 @@ pub(super) fn invalid(facts: &Facts<'_>) -> Cause {
         .iter()
         .find_map(|key| made_by(key, facts, &kid))
         .or_else(|| keys.all().iter().find_map(|key| by_another(key, facts, &kid)))
-        .unwrap_or(Cause::OtherKeyOrDamaged { kid })
+        .unwrap_or(Cause::Signature(Signature::OtherKeyOrDamaged { kid }))
 }
 
 /// The keys that a token with this name, or none, may be signed with.
@@ -118,9 +136,13 @@ fn candidates<'k>(keys: &'k KeySet, kid: Option<&'k str>) -> Vec<&'k Key> {
 fn length(key: &Key, signature: &[u8]) -> Option<Cause> {
     let (expected, found) = (key.rsa_numbers()?.n.len(), signature.len());
     match found.cmp(&expected) {
-        std::cmp::Ordering::Less => Some(Cause::SignatureCut { found, expected }),
+        std::cmp::Ordering::Less => {
+            Some(Cause::Signature(Signature::SignatureCut { found, expected }))
+        }
         std::cmp::Ordering::Equal => None,
-        std::cmp::Ordering::Greater => Some(Cause::SignatureTooLong { found, expected }),
+        std::cmp::Ordering::Greater => {
+            Some(Cause::Signature(Signature::SignatureTooLong { found, expected }))
+        }
     }
 }
 
@@ -130,16 +152,16 @@ fn made_by(key: &Key, facts: &Facts<'_>, kid: &str) -> Option<Cause> {
     let algorithm = facts.algorithm().to_owned();
     let same_hash = algorithm.ends_with(signed.hash.trim_start_matches("SHA-"));
     if !same_hash {
-        return Some(Cause::HashDiffers { hash: signed.hash, algorithm });
+        return Some(Cause::Signature(Signature::HashDiffers { hash: signed.hash, algorithm }));
     }
-    Some(Cause::ContentChanged { kid: kid.to_owned() })
+    Some(Cause::Signature(Signature::ContentChanged { kid: kid.to_owned() }))
 }
 
 /// Another key of the issuer made it.
 fn by_another(key: &Key, facts: &Facts<'_>, kid: &str) -> Option<Cause> {
     Signed::recover(key.rsa_numbers()?, facts.parts.signature())?;
     let other = shown(key.kid().unwrap_or("one without a name"));
-    Some(Cause::SignedByOther { kid: kid.to_owned(), other })
+    Some(Cause::Signature(Signature::SignedByOther { kid: kid.to_owned(), other }))
 }
 
 /// A `SEQUENCE` of two integers, as most libraries write an ECDSA signature.
@@ -150,7 +172,11 @@ fn is_der(signature: &[u8]) -> bool {
 /// A token for Graph; where a key of the entry shows it, with certainty.
 pub(super) fn graph(facts: &Facts<'_>) -> Cause {
     let audience = facts.text("aud").map(shown);
-    Cause::Graph { audience, proven: proves_graph(facts), client_id: facts.client_id() }
+    Cause::Signature(Signature::Graph {
+        audience,
+        proven: proves_graph(facts),
+        client_id: facts.client_id(),
+    })
 }
 
 fn proves_graph(facts: &Facts<'_>) -> bool {
@@ -176,11 +202,13 @@ pub(super) fn no_keys(facts: &Facts<'_>) -> Cause {
     let name = facts.issuer().map_or_else(String::new, |issuer| issuer.name.to_string());
     let key = entry.map_or_else(|| "issuers".to_owned(), |entry| key_of(entry.issuer));
     match &facts.keys.unreachable {
-        Some((place, why)) => {
-            Cause::KeysUnreachable { entry: name, place: place.clone(), why: why.clone() }
-        }
-        None if facts.keys.offline => Cause::KeysNotFetched { entry: name },
-        None => Cause::KeysNone { entry: key },
+        Some((place, why)) => Cause::Keys(Keys::KeysUnreachable {
+            entry: name,
+            place: place.clone(),
+            why: why.clone(),
+        }),
+        None if facts.keys.offline => Cause::Keys(Keys::KeysNotFetched { entry: name }),
+        None => Cause::Keys(Keys::KeysNone { entry: key }),
     }
 }
 

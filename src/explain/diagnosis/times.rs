@@ -1,7 +1,7 @@
 //! Times that do not hold now, and whose clock is to blame.
 
 use super::Facts;
-use crate::explain::cause::Cause;
+use crate::explain::cause::{Cause, Times};
 use crate::token::json::Json;
 
 /// A token that has ended.
@@ -10,7 +10,10 @@ pub(super) fn expired(facts: &Facts<'_>) -> Cause {
     let exp = number(facts, "exp").unwrap_or_default();
     let ours = clock_of_ours(facts, |now, leeway| now < exp + leeway);
     let lifetime = number(facts, "iat").map(|iat| exp - iat).filter(|span| *span > 0.0);
-    ours.unwrap_or(Cause::Expired { ago: whole(now - exp), lifetime: lifetime.map(whole) })
+    ours.unwrap_or(Cause::Times(Times::Expired {
+        ago: whole(now - exp),
+        lifetime: lifetime.map(whole),
+    }))
 }
 
 /// A token that has not begun.
@@ -20,7 +23,7 @@ pub(super) fn early(facts: &Facts<'_>) -> Cause {
     for (claim, value) in [("iat", iat), ("nbf", nbf)] {
         // The year 5138 in seconds, 1973 in milliseconds.
         if value.is_some_and(|value| value > 1e11) {
-            return Cause::Milliseconds { claim };
+            return Cause::Times(Times::Milliseconds { claim });
         }
     }
     let start = iat.unwrap_or_default().max(nbf.unwrap_or_default());
@@ -29,9 +32,9 @@ pub(super) fn early(facts: &Facts<'_>) -> Cause {
     }
     let ahead = whole(start - now);
     if iat.is_some_and(|iat| iat > now) {
-        return Cause::ClockOfIssuerWrong { ahead, offset: facts.keys.clock_ahead };
+        return Cause::Times(Times::ClockOfIssuerWrong { ahead, offset: facts.keys.clock_ahead });
     }
-    Cause::NotYetValid { ahead }
+    Cause::Times(Times::NotYetValid { ahead })
 }
 
 /// Our clock is wrong by more than is allowed for, and by that of the keys' host the token holds.
@@ -40,7 +43,8 @@ fn clock_of_ours(facts: &Facts<'_>, holds: impl Fn(f64, f64) -> bool) -> Option<
     let leeway = facts.leeway.as_secs();
     let theirs = facts.now.unix().checked_add_signed(offset)?;
     let wrong = offset.unsigned_abs() > leeway.max(TOLERATED);
-    (wrong && holds(seconds(theirs), seconds(leeway))).then_some(Cause::ClockOfOursWrong { offset })
+    (wrong && holds(seconds(theirs), seconds(leeway)))
+        .then_some(Cause::Times(Times::ClockOfOursWrong { offset }))
 }
 
 /// A measurement by whole seconds over a network is no better.

@@ -64,6 +64,14 @@ fn whose_token_it_is_instead_is_named() {
     }
     let mut bench = Bench::with(|config| config.without("/issuers/1"));
     bench.refused(&airflow::token(), REASON, "airflow_not_configured", "--airflow-jwt-secret-file");
+    // An entry for Airflow's tokens would not help these.
+    let task = airflow::task_claims("0198c2d4-0000-7000-8000-000000000000");
+    for (claims, cause) in [
+        (task.clone().with("scope", "execution"), "task_token"),
+        (task.without("scope"), "audience_of_tasks"),
+    ] {
+        bench.refused(&airflow::sign(&claims), REASON, cause, "in a task");
+    }
     for (versions, token) in [("v1", v2_app().token()), ("v2", v1_app().token())] {
         let mut bench = Bench::with(|config| config.set("/issuers/0/versions", json!([versions])));
         bench.refused(&token, REASON, "version_not_accepted", "api.requestedAccessTokenVersion");

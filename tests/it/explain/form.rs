@@ -19,6 +19,14 @@ fn what_went_wrong_on_the_way_is_named() {
         (format!("'{token}'"), "credential_malformed", "token_quoted", "jq -r"),
         (format!("Bearer Bearer {token}"), "credential_malformed", "bearer_twice", "library"),
         (format!("{token},"), "credential_malformed", "trailing_character", "alone"),
+        (format!("Bearer  {token}"), "credential_malformed", "gap_after_bearer", "one space"),
+        (
+            format!("Cookie: x=y; _token={token}"),
+            "credential_malformed",
+            "cookie_of_airflow",
+            "POST /auth/token",
+        ),
+        (format!("_token={token}"), "token_malformed", "cookie_of_airflow", "access.ui"),
         (document, "credential_malformed", "whole_document", ".access_token"),
         ("Bearer $TOKEN".into(), "credential_malformed", "placeholder", "not expanded"),
         ("Bearer <token>".into(), "credential_malformed", "placeholder", "not expanded"),
@@ -102,6 +110,42 @@ fn what_became_of_the_token_itself_is_named() {
         (large, "token_too_large", "token_too_large", "ApplicationGroup"),
     ] {
         bench.refused(&pasted, reason, cause, fix);
+    }
+}
+
+#[test]
+fn a_header_in_a_longer_text_is_judged_and_that_is_said() {
+    let bench = Bench::start();
+    let token = v2_app().token();
+    let line = format!("curl -s -H 'Authorization: Bearer {token}' https://airflow.example/api");
+    let (said, ended) = bench.json(&line, &[]);
+    assert_eq!(ended.code, Some(0), "{said:#}");
+    assert!(said["remarks"].to_string().contains("in what was pasted"), "{said:#}");
+    let (said, ended) = bench.json(&line.replace("Bearer ", "Bearer  "), &[]);
+    assert_eq!((ended.code, &said["causes"][0]["name"]), (Some(3), &json!("gap_after_bearer")));
+    assert_eq!(said["mended"]["let_in"], true);
+    let (said, _) = bench.json(&format!("_token={token}"), &[]);
+    assert_eq!(
+        (&said["steps"][0]["verdict"], &said["mended"]["let_in"]),
+        (&json!("failed"), &json!(true))
+    );
+}
+
+#[test]
+fn what_no_client_can_send_is_named() {
+    let bench = Bench::start();
+    let (said, ended) = bench.json(&format!("\u{1b}[32m{}", v2_app().token()), &[]);
+    assert_eq!((ended.code, &said["verdict"]["status"]), (Some(3), &json!(400)));
+    assert_eq!(said["causes"][0]["name"], "control_character", "{said:#}");
+}
+
+#[test]
+fn without_a_token_nothing_is_said_of_its_form() {
+    let bench = Bench::start();
+    for (pasted, expected) in [("Authorization:", "nothing_sent"), ("Bearer", "token_empty")] {
+        let (said, _) = bench.json(pasted, &[]);
+        let names: Vec<_> = said["causes"].as_array().unwrap().iter().map(|c| &c["name"]).collect();
+        assert_eq!(names, [expected], "{said:#}");
     }
 }
 

@@ -6,6 +6,8 @@ use super::Bench;
 use crate::support::airflow;
 use crate::support::claims::Claims;
 use crate::support::entra::{now, v2_app};
+use crate::support::http::Request;
+use crate::support::keys::SigningKey;
 
 const TASK: &str = "0198c2d4-0000-7000-8000-000000000000";
 
@@ -20,6 +22,7 @@ fn a_request_is_judged_as_serve_judges_it() {
         ("GET /api/../etc", &token, "path_ambiguous", "path_ambiguous", "dot segments"),
         ("GET /airside/token", &token, "not_found", "path_of_airside", "exchange.enabled"),
         ("GET /execution/variables/x", &token, "token_kind", "only_for_workers", "scheduler"),
+        ("TRACE /api/v2/dags", &token, "method_refused", "method_refused", "Allow header"),
     ] {
         bench.refused_at(pasted, &["--request", request], reason, cause, fix);
     }
@@ -88,7 +91,56 @@ fn a_token_is_exchanged_or_not() {
     let (said, ended) = bench.json(&airflow::token(), &exchange);
     assert_eq!(ended.code, Some(3));
     assert_eq!(said["causes"][0]["name"], "exchanged_already");
+    for (subject, reason) in [
+        (airflow::token(), "token_kind"),
+        (v2_app().with("exp", 1000).token(), "token_expired"),
+        (v2_app().roles(&[]).token(), "role_missing"),
+        (format!("'{}'", v2_app().token()), "credential_malformed"),
+    ] {
+        let served = bench.scene.ask(&form(&subject));
+        assert_eq!((served.status, &served.json()["reason"]), (400, &json!(reason)));
+        let (said, _) = bench.json(&subject, &exchange);
+        let verdict = &said["verdict"];
+        assert_eq!((&verdict["status"], &verdict["reason"]), (&json!(400), &json!(reason)));
+        assert_eq!(verdict["detail"], served.json()["error_description"]);
+    }
     bench.let_in("as it is", &airflow::token());
+}
+
+/// A request to exchange this token (RFC 8693, section 2.1).
+fn form(subject: &str) -> Request {
+    let kind = "urn:ietf:params:oauth:token-type:jwt";
+    let grant = "urn:ietf:params:oauth:grant-type:token-exchange";
+    Request::new("POST", "/airside/token")
+        .header("Content-Type", "application/x-www-form-urlencoded")
+        .body(format!("grant_type={grant}&subject_token_type={kind}&subject_token={subject}"))
+}
+
+#[test]
+fn a_key_of_airsides_own_speaks_for_no_worker() {
+    let ours = SigningKey::shared();
+    let mut bench = Bench::with(|config| {
+        let set = json!({"keys": [SigningKey::next().jwk(), ours.jwk()]}).to_string();
+        let keys = config.file("keys.json", &set).display().to_string();
+        let pem = config.file("ours.pem", &ours.private_pem()).display().to_string();
+        config
+            .set("/access/execution_api", "verify")
+            .without("/handoff/secret_file")
+            .set("/handoff/private_key_file", pem)
+            .without("/issuers/1/secret_file")
+            .set("/issuers/1/keys_file", keys)
+    });
+    let token = ours.token(airflow::task_claims(TASK).value());
+    let variables = ["--request", "GET /execution/variables/x"];
+    bench.refused_at(&token, &variables, "key_unknown", "key_of_airside", "gave the worker");
+}
+
+#[test]
+fn a_head_that_is_too_large_is_told_from_a_token_that_is() {
+    let mut bench = Bench::with(|config| config.set("/limits/header_bytes", 4096));
+    let groups: Vec<String> = (0..100).map(|n| format!("11112222-bbbb-3333-{n:04}-x")).collect();
+    let token = v2_app().with("groups", json!(groups)).token();
+    bench.refused(&token, "headers_too_large", "head_too_large", "limits.header_bytes");
 }
 
 #[test]

@@ -70,6 +70,9 @@ fn other_kinds_of_signatures_are_told_as_far_as_they_can_be() {
     let other = CurveKey::ed25519().token(claims.value());
     bench.refused(&other, "signature_invalid", "changed_or_other_key", "unchanged");
     bench.let_in("good", &token);
+    let header = json!({"alg": "ES256", "typ": "JWT", "kid": ed25519.header()["kid"]});
+    let unfit = p256.sign(&header, claims.value());
+    bench.refused(&unfit, "algorithm_not_allowed", "key_unfit", "its header was changed");
 }
 
 #[test]
@@ -91,6 +94,8 @@ fn a_key_that_is_missing_here_is_looked_for_where_it_may_be() {
     let of_other = v2_app().with("tid", OTHER_TENANT);
     let mut nameless = key.header();
     nameless.as_object_mut().unwrap().remove("kid");
+    let (said, _) = bench.json(&key.sign(&nameless, v2_app().value()), &[]);
+    assert!(!said["causes"].to_string().contains("jwt_kid"), "{}", said["causes"]);
     for (pasted, cause, fix) in [
         (of_app.token(v2_app().value()), "kid_of_application", "appid="),
         (of_tenant.token(of_other.value()), "kid_of_other_tenant", "configured tenant"),
@@ -235,7 +240,18 @@ fn keys_that_cannot_be_had_are_nobodys_refusal() {
     assert_eq!(said["verdict"]["in_any_case"], "token_expired");
     let (said, ended) = bench.json(&v2_app().token(), &["--offline"]);
     assert_eq!((ended.code, &said["causes"][0]["name"]), (Some(1), &json!("keys_not_fetched")));
+    // That nobody was to fetch them is no answer of a running airside.
+    assert_eq!(
+        (&said["verdict"]["status"], &said["verdict"]["let_in"]),
+        (&json!(null), &json!(false))
+    );
+    assert!(said["verdict"]["detail"].as_str().unwrap().contains("none were fetched"), "{said:#}");
     let (said, ended) =
         bench.json(&v2_app().with("iss", v2_issuer(OTHER_TENANT)).token(), &["--offline"]);
     assert_eq!((ended.code, &said["causes"][0]["name"]), (Some(3), &json!("other_tenant")));
+    let mut bench = Bench::with(|config| {
+        let empty = config.file("keys.json", r#"{"keys": []}"#).display().to_string();
+        config.without("/issuers/0/authority").set("/issuers/0/keys_file", empty)
+    });
+    bench.refused(&v2_app().token(), "keys_unavailable", "keys_none", "a JWK Set with a key");
 }
