@@ -34,6 +34,7 @@ mod routes;
 mod shared_secret;
 mod stock;
 mod tasks;
+mod tls;
 mod traces;
 mod trusted_keys;
 #[cfg(feature = "browser-tests")]

@@ -5,16 +5,18 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
+use rustls::{ALL_VERSIONS, ClientConfig};
 use serde_json::{Map, Value, json};
 
 use crate::flight::post;
 use crate::programs::{beside_the_tests, built, command, program, said};
 use crate::support::config::SECRET;
 use crate::support::http::Request;
+use crate::support::tls::{Authority, converse};
 
 /// The users of Airflow's own login; each has the role of its name.
 const USERS: [&str; 3] = ["admin", "viewer", "op"];
@@ -45,13 +47,15 @@ pub(crate) struct Recipe {
     settings: Vec<(&'static str, String)>,
     /// Files of its home.
     files: Vec<(&'static str, String)>,
+    /// How its TLS is spoken to, where it has TLS.
+    tls: Option<Arc<ClientConfig>>,
 }
 
 impl Recipe {
     /// This server with the known secret, the DAG of the tests and nothing else.
     pub(crate) fn new(name: &'static str, server: &'static str) -> Self {
         let dags = beside_the_tests("dags").display().to_string();
-        Self { name, server, whole: false, settings: vec![], files: vec![] }
+        Self { name, server, whole: false, settings: vec![], files: vec![], tls: None }
             .set("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "sqlite:///{home}/airflow.db")
             .set("AIRFLOW__API_AUTH__JWT_SECRET", SECRET)
             .set("AIRFLOW__CORE__DAGS_FOLDER", &dags)
@@ -95,6 +99,18 @@ impl Recipe {
     pub(crate) fn standalone(mut self) -> Self {
         self.whole = true;
         self
+    }
+
+    /// With TLS of its own, by a certificate of this authority for `localhost`.
+    pub(crate) fn behind_tls(self, authority: &Authority) -> Self {
+        let shown = authority.issue(&["localhost"], |_| {});
+        let mut recipe = self
+            .file("tls.crt", shown.chain_pem())
+            .file("tls.key", shown.key_pem())
+            .set("AIRFLOW__API__SSL_CERT", "{home}/tls.crt")
+            .set("AIRFLOW__API__SSL_KEY", "{home}/tls.key");
+        recipe.tls = Some(authority.client(None, &[], ALL_VERSIONS));
+        recipe
     }
 
     /// Leaves a variable at Airflow's default.
@@ -167,12 +183,20 @@ impl Recipe {
     fn is_spoken_by(&self, address: SocketAddr) -> bool {
         let path =
             if self.version().starts_with("2.") { "/api/v1/version" } else { "/api/v2/version" };
-        let answer = Request::get(path).try_send(address);
-        let version = |text: &str| {
-            let told: Option<Value> = serde_json::from_str(text).ok();
+        let answer = match &self.tls {
+            None => Request::get(path).try_send(address).map(|answer| answer.text()),
+            Some(tls) => TcpStream::connect(address).and_then(|stream| {
+                let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n");
+                let request = format!("{head}Connection: close\r\n\r\n");
+                let answer = converse(stream, Arc::clone(tls), request.as_bytes())?;
+                Ok(answer.split_once("\r\n\r\n").unwrap_or_default().1.to_owned())
+            }),
+        };
+        let version = |text: String| {
+            let told: Option<Value> = serde_json::from_str(&text).ok();
             told.and_then(|told| Some(told["version"].as_str()? == self.version()))
         };
-        answer.is_ok_and(|answer| version(&answer.text()) == Some(true))
+        answer.ok().and_then(version) == Some(true)
     }
 }
 
