@@ -1,5 +1,5 @@
 //! Airflow's interface in a real browser, through airside: Chromium before
-//! `dev -- airflow standalone`, and before Airflow with FAB.
+//! `dev -- airflow standalone`, before Airflow with FAB, and over TLS.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 
 use crate::dev::Dev;
 use crate::fab;
+use crate::flight::Flight;
 use crate::programs::{beside_the_tests, built, command, said};
+use crate::stock::{Recipe, password};
+use crate::support::tls::Authority;
 use crate::support::wait::within;
 
 /// Debian's, which `make test-packages` installs.
@@ -37,6 +40,24 @@ fn a_person_logs_in_opens_a_dag_triggers_it_reads_its_log_and_logs_out() {
     }
     let log = seen["read"].as_str().unwrap_or_default();
     assert!(log.contains("this is the log of the demo"), "{seen}");
+}
+
+#[test]
+fn over_tls_a_browser_speaks_http2_all_along() {
+    let authority = Authority::new();
+    let shown = authority.issue(&["localhost"], |_| {});
+    let flight = Flight::with(&Recipe::usual(), |config| {
+        let certificate = config.file("tls.crt", &shown.chain_pem());
+        let key = config.file("tls.key", &shown.key_pem());
+        config.set("/tls", json!({"cert_file": certificate.to_str(), "key_file": key.to_str()}))
+    });
+    let url = format!("https://localhost:{}", flight.airside.proxy.port());
+    let pictures = pictures();
+    let seen = browse("h2_ui.mjs", &[&url, "admin", &password("admin")], &pictures);
+    assert_eq!(seen["failures"], json!([]), "pictures are in {}", pictures.display());
+    let protocols = seen["protocols"].as_object().unwrap();
+    assert_eq!(protocols.keys().collect::<Vec<_>>(), ["h2"], "{seen}");
+    assert!(protocols["h2"].as_u64().unwrap() > 20, "{seen}");
 }
 
 /// What a script saw in Chromium.
