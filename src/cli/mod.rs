@@ -52,7 +52,7 @@ enum Command {
     Schema,
     /// Print what a shell needs to complete this command line.
     Completions(completions::CompletionsArgs),
-    /// Ask the running airside whether it is ready: exit code 0, 1 or, for a wrong configuration, 78.
+    /// Ask the running airside whether it is ready: exit code 0 if so
     Healthcheck(healthcheck::HealthcheckArgs),
 }
 
