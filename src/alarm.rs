@@ -1,4 +1,5 @@
-//! A deadline that is set anew again and again: it costs a timer only once somebody has to wait for it.
+//! A deadline that is set anew again and again: it costs a timer only once somebody has to wait for
+//! it, and not with each request.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -29,8 +29,8 @@ impl Fixed {
         }
     }
 
-    /// Lists what `config`, written in `tree`, would change of it. A configuration is in force as a whole or not at all,
-    /// so one of them is enough to refuse it.
+    /// Lists what `config`, written in `tree`, would change of it. A configuration is in force as a
+    /// whole or not at all, so one of them is enough to refuse it.
     pub(super) fn allow(self, config: &Config, tree: &Tree) -> Result<(), Problems> {
         let other = Self::of(config);
         let absent = |text: Option<String>| text.unwrap_or_else(|| "nothing".to_owned());

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value as Json};
 
 use super::password_login;
-use super::tree::{Node, Origin, Tree};
+use super::tree::{Node, Origin, Tree, Value};
 use super::used::default_audiences;
 use super::written::{Issuer, Written};
 
@@ -66,7 +66,7 @@ impl Page<'_> {
                     self.item(item, node.and_then(|node| node.item(index)), indent);
                 }
             }
-            _ => self.line(&format!("{start} {}", inline(value)), origin),
+            _ => self.line(&format!("{start} {}", inline(value, node)), origin),
         }
     }
 
@@ -93,15 +93,24 @@ impl Page<'_> {
     }
 }
 
-fn inline(value: &Json) -> String {
-    match value {
-        Json::String(text) => word(text),
-        Json::Array(items) => {
-            let items: Vec<String> = items.iter().map(inline).collect();
+fn inline(value: &Json, node: Option<&Node>) -> String {
+    match (value, node.map(|node| &node.value)) {
+        // What a variable puts into the query of an address is likely a key: the file names it.
+        (Json::String(text), Some(Value::Expanded { written, .. })) if has_query(text) => {
+            Json::from(written.as_str()).to_string()
+        }
+        (Json::String(text), _) => word(text),
+        (Json::Array(items), _) => {
+            let item = |(index, item)| inline(item, node.and_then(|node| node.item(index)));
+            let items: Vec<String> = items.iter().enumerate().map(item).collect();
             format!("[{}]", items.join(", "))
         }
-        other => other.to_string(),
+        (other, _) => other.to_string(),
     }
+}
+
+fn has_query(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(_, place)| place.contains('?'))
 }
 
 /// A text as YAML has it: in quotes unless it can be nothing else, and never taken for a variable.
@@ -156,6 +165,25 @@ limits: {body_bytes: 18446744073709551}
         let again = layers::read(&overrides, &Environment::default()).unwrap().tree;
         assert_eq!(without_origins(&once), without_origins(&effective(&again)), "{once}");
         assert!(once.contains("$${X}") && once.contains("api://ab/"), "{once}");
+    }
+
+    #[test]
+    fn a_key_that_a_variable_puts_into_an_address_is_named_and_not_told() {
+        let text = "
+upstream: {url: 'http://${HOST}:1'}
+issuers: [{name: entra, type: entra, tenant: t, client_id: c, keys_url: 'https://x/?code=${KEY}'}]
+handoff: {type: headers}
+telemetry: {otlp_endpoint: 'https://c?key=${KEY}'}
+";
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let overrides = Overrides { config: Some(file.path().to_owned()), ..Overrides::default() };
+        let environment = Environment::of(&[("KEY", "s3cret"), ("HOST", "airflow")]);
+        let page = effective(&layers::read(&overrides, &environment).unwrap().tree);
+        for expected in ["http://airflow:1", "https://x/?code=${KEY}", "https://c?key=${KEY}"] {
+            assert!(page.contains(expected), "{expected} in\n{page}");
+        }
+        assert!(!page.contains("s3cret"), "{page}");
     }
 
     #[test]

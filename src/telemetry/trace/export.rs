@@ -26,7 +26,7 @@ use super::span::{Ended, text};
 use crate::jwks::fetch::{chain, place};
 
 /// Where spans go.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Collector {
     /// Where they are posted.
     pub url: Url,
@@ -106,9 +106,16 @@ impl Spans {
     }
 }
 
+// Addresses of collectors may have a key in their query.
+impl fmt::Debug for Collector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Collector").field(&place(&self.url)).finish()
+    }
+}
+
 impl fmt::Debug for Spans {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Spans").field(&self.0.url.as_str()).finish()
+        f.debug_tuple("Spans").field(&place(&self.0.url)).finish()
     }
 }
 
