@@ -3,18 +3,10 @@
 // First as behind an ingress that knows who is calling and adds the token to every request; then as
 // a person alone. Leaves pictures in FOLDER and prints what it saw, as JSON.
 
-import path from "node:path";
-import { createRequire } from "node:module";
+import { launch, picture } from "../browser.mjs";
 
 const [playwright, chromium, url, token, folder] = process.argv.slice(2);
-const { chromium: browsers } = createRequire(playwright + "/")("playwright-core");
-
-// Nothing but the page is fetched; the sandbox of Chromium does not work for root.
-const quiet = [
-  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-  "--disable-background-networking", "--disable-component-update", "--disable-sync",
-];
-const browser = await browsers.launch({ executablePath: chromium, args: quiet });
+const browser = await launch(playwright, chromium);
 const seen = { failures: [] };
 
 try {
@@ -41,12 +33,11 @@ async function withToken() {
   page.on("response", (response) => {
     if (response.status() >= 500) seen.failures.push(`${response.status()} ${response.url()}`);
   });
-  const picture = (name) => page.screenshot({ path: path.join(folder, `fab-${name}.png`) });
 
   await page.goto(`${url}/dags`);
   await page.getByRole("link", { name: "demo", exact: true }).first().waitFor();
   seen.me = await page.evaluate(async () => (await fetch("ui/auth/me")).json());
-  await picture("1-dags");
+  await picture(page, folder, "fab-1-dags");
 
   await page.goto(`${url}/dags/demo`);
   await page.getByRole("button", { name: /^trigger/i }).first().click();
@@ -57,7 +48,7 @@ async function withToken() {
   );
   await dialog.getByRole("button", { name: /^trigger/i }).click();
   seen.triggered_by = (await (await answered).json()).triggering_user_name;
-  await picture("2-triggered");
+  await picture(page, folder, "fab-2-triggered");
 
   await page.goto(`${url}/api/v2/auth/login?next=${encodeURIComponent(`${url}/dags`)}`);
   seen.led_back_to = new URL(page.url()).pathname;
@@ -67,7 +58,7 @@ async function withToken() {
   seen.page_of_fab = await page.goto(`${url}/auth/users/list/`).then(
     (answer) => answer.status(), (error) => String(error).match(/ERR_\w+/)?.[0],
   );
-  await picture("3-page-of-fab");
+  await picture(page, folder, "fab-3-page-of-fab");
 }
 
 async function alone() {
@@ -82,5 +73,5 @@ async function alone() {
   await page.waitForTimeout(3_000);
   seen.navigations_alone = requests;
   seen.alone = JSON.parse(await page.locator("body").innerText()).reason;
-  await page.screenshot({ path: path.join(folder, "fab-4-alone.png") });
+  await picture(page, folder, "fab-4-alone");
 }

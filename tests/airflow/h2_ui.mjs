@@ -3,18 +3,10 @@
 // Logs in by Airflow's own login and looks at the pages that ask for most. Prints which protocols
 // Chromium spoke and what failed, as JSON.
 
-import path from "node:path";
-import { createRequire } from "node:module";
+import { launch, picture } from "../browser.mjs";
 
 const [playwright, chromium, url, user, password, folder] = process.argv.slice(2);
-const { chromium: browsers } = createRequire(playwright + "/")("playwright-core");
-
-// Nothing but the page is fetched; the sandbox of Chromium does not work for root.
-const quiet = [
-  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-  "--disable-background-networking", "--disable-component-update", "--disable-sync",
-];
-const browser = await browsers.launch({ executablePath: chromium, args: quiet });
+const browser = await launch(playwright, chromium);
 // The authority of the test is nobody's whom browsers know.
 const context = await browser.newContext({ ignoreHTTPSErrors: true, locale: "en-US" });
 const page = await context.newPage();
@@ -42,7 +34,7 @@ try {
     await page.goto(`${url}${place}`, { waitUntil: "networkidle" });
   }
 } catch (error) {
-  await page.screenshot({ path: path.join(folder, "h2-failed.png") });
+  await picture(page, folder, "h2-failed");
   seen.failures.push(String(error), page.url(), (await page.locator("body").innerText()).slice(0, 2000));
 } finally {
   await browser.close();

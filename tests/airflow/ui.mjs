@@ -3,18 +3,10 @@
 // Logs in by Airflow's own login, opens the DAG, triggers a run, reads its log, logs out. Leaves a
 // picture of each step in FOLDER and prints what it saw, as JSON.
 
-import path from "node:path";
-import { createRequire } from "node:module";
+import { launch, picture } from "../browser.mjs";
 
 const [playwright, chromium, url, user, password, folder] = process.argv.slice(2);
-const { chromium: browsers } = createRequire(playwright + "/")("playwright-core");
-
-// Nothing but the page is fetched; the sandbox of Chromium does not work for root.
-const quiet = [
-  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-  "--disable-background-networking", "--disable-component-update", "--disable-sync",
-];
-const browser = await browsers.launch({ executablePath: chromium, args: quiet });
+const browser = await launch(playwright, chromium);
 const page = await browser.newPage({ viewport: { width: 1280, height: 900 }, locale: "en-US" });
 page.setDefaultTimeout(60_000);
 
@@ -23,7 +15,6 @@ page.on("response", (response) => {
   // A page that was left ends what it was loading; a server that fails says so.
   if (response.status() >= 500) seen.failures.push(`${response.status()} ${response.url()}`);
 });
-const picture = (name) => page.screenshot({ path: path.join(folder, `${name}.png`) });
 
 try {
   await login();
@@ -32,7 +23,7 @@ try {
   await read();
   await logout();
 } catch (error) {
-  await picture("failed");
+  await picture(page, folder, "failed");
   seen.failures.push(String(error), page.url(), (await page.locator("body").innerText()).slice(0, 2000));
 } finally {
   await browser.close();
@@ -44,7 +35,7 @@ async function login() {
   await page.getByLabel("Username").fill(user);
   await page.getByLabel("Password").fill(password);
   seen.asked_for_login_at = new URL(page.url()).pathname;
-  await picture("1-login");
+  await picture(page, folder, "1-login");
   await page.getByRole("button", { name: /sign in/i }).click();
   await page.waitForURL((at) => at.pathname === "/dags");
 }
@@ -54,14 +45,14 @@ async function open() {
   await page.waitForURL((at) => at.pathname.startsWith("/dags/demo"));
   await page.getByRole("heading", { name: "demo" }).or(page.getByText("Latest Dag Version")).first().waitFor();
   seen.opened = new URL(page.url()).pathname;
-  await picture("2-dag");
+  await picture(page, folder, "2-dag");
 }
 
 async function trigger() {
   await page.getByRole("button", { name: /^trigger/i }).first().click();
   const dialog = page.getByRole("dialog");
   await dialog.waitFor();
-  await picture("3-trigger");
+  await picture(page, folder, "3-trigger");
   const answered = page.waitForResponse(
     (response) => response.request().method() === "POST" && response.url().endsWith("/dagRuns"),
   );
@@ -78,7 +69,7 @@ async function read() {
     await page.goto(`${url}/dags/demo/runs/${run}/tasks/x`);
     seen.read = await log.waitFor({ timeout: 10_000 }).then(() => log.innerText(), () => undefined);
   }
-  await picture("4-log");
+  await picture(page, folder, "4-log");
 }
 
 async function logout() {
@@ -87,7 +78,7 @@ async function logout() {
   await page.getByRole("dialog").getByRole("button", { name: /confirm|log ?out/i }).first().click();
   await page.waitForURL((at) => at.pathname.startsWith("/auth/login"));
   await page.getByLabel("Username").waitFor();
-  await picture("5-logged-out");
+  await picture(page, folder, "5-logged-out");
   await page.goto(`${url}/dags`);
   await page.getByLabel("Username").waitFor();
   seen.logged_out_at = new URL(page.url()).pathname;

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
@@ -69,6 +70,8 @@ fn browse(script: &str, arguments: &[&str], pictures: &Path) -> Value {
         .args([&browser.join("npm"), Path::new(CHROMIUM)])
         .args(arguments)
         .arg(pictures)
+        // Pictures that could not be taken, for whoever looks for them.
+        .stderr(Stdio::inherit())
         .output()
         .unwrap();
     serde_json::from_str(said(&output).lines().last().expect("what it saw")).unwrap()

@@ -2,25 +2,16 @@
 //
 // Leaves pictures in FOLDER and prints what is wrong, as a list in JSON.
 
-import path from "node:path";
-import { createRequire } from "node:module";
+import { launch, picture } from "../browser.mjs";
 
 const [playwright, chromium, page_url, proxy, folder] = process.argv.slice(2);
-const { chromium: browsers } = createRequire(playwright + "/")("playwright-core");
 
 const faults = [];
 const check = (what, holds) => holds || faults.push(what);
 
-// Nothing but the page is fetched; the sandbox of Chromium does not work for root. A stranger's name
-// leads to this machine, as DNS rebinding has it.
-const browser = await browsers.launch({
-  executablePath: chromium,
-  args: [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--host-resolver-rules=MAP rebound.example 127.0.0.1",
-  ],
-});
+// A stranger's name leads to this machine, as DNS rebinding has it.
+const rebinding = "--host-resolver-rules=MAP rebound.example 127.0.0.1";
+const browser = await launch(playwright, chromium, [rebinding]);
 
 try {
   for (const scheme of ["light", "dark"]) {
@@ -74,7 +65,7 @@ async function look(name, options) {
   const columns = await page.locator("#traffic-hour-title ~ path[d^=M]").count();
   check(`${name}: nothing is plotted`, columns > 0);
   await page.locator("details summary").first().click();
-  await page.screenshot({ path: path.join(folder, `${name}.png`), fullPage: true });
+  await picture(page, folder, name, { fullPage: true });
   for (const fault of await page.evaluate(examine)) faults.push(`${name}: ${fault}`);
   await page.context().close();
 }
