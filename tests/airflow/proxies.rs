@@ -68,9 +68,10 @@ impl Kind {
 impl Front {
     fn start(kind: Kind) -> Self {
         let mut flight = Flight::with(&Recipe::usual(), |config| {
-            let section =
-                json!({"listen": "127.0.0.1:0", "trusted": ["127.0.0.1"], "protocol": kind.protocol()});
-            config.set("/forward_auth", section)
+            let section = json!({"listen": "127.0.0.1:0", "trusted": ["127.0.0.1"], "protocol": kind.protocol()});
+            // The header that FAB believes is one of those that only airside may write.
+            let fab = json!({"remote_user_header": "X-Remote-User"});
+            config.set("/forward_auth", section).set("/handoff/fab", fab)
         });
         let asked = flight.airside.listener("forward_auth");
         let proxy = Proxy::start(kind, asked, flight.airflow.address);
@@ -220,7 +221,8 @@ fn a_caller_of_entra_reaches_airflow_as_the_right_user() {
         let variable = post("/api/v2/variables", &json!({"key": "of-a-viewer", "value": "x"}));
         assert_airflow_says(&front.ask(&variable.bearer(&viewer)), 403, &json!("Forbidden"));
         let key = format!("through-{}", kind.protocol());
-        let variable = post("/api/v2/variables", &json!({"key": key, "value": "x".repeat(100_000)}));
+        let variable =
+            post("/api/v2/variables", &json!({"key": key, "value": "x".repeat(100_000)}));
         let written = front.ask(&variable.bearer(&v2_app().token()));
         assert_eq!(written.status, 201, "{kind:?}: {}", written.text());
     }
@@ -245,8 +247,7 @@ fn a_refusal_reaches_the_client_and_nothing_reaches_airflow() {
             let label = format!("{kind:?}, {label}");
             let answer = front.ask(&request);
             // Its own paths nginx answers itself.
-            let expected =
-                if status == 404 { 404 } else { kind.status(status) };
+            let expected = if status == 404 { 404 } else { kind.status(status) };
             verdicts.check(&label, answer.status == expected, (answer.status, answer.text()));
             verdicts.check(&label, !is_airflows(&answer), answer.text());
             let told = answer.header("www-authenticate").unwrap_or_default();
@@ -372,7 +373,11 @@ fn a_client_cannot_say_that_another_request_is_judged() {
             let answer = connection.response_to("GET").unwrap();
             let label = format!("{kind:?}, {label}");
             let refused = matches!(answer.status, 400 | 401 | 500);
-            verdicts.check(&label, refused && !is_airflows(&answer), (answer.status, answer.text()));
+            verdicts.check(
+                &label,
+                refused && !is_airflows(&answer),
+                (answer.status, answer.text()),
+            );
         }
     }
 }
