@@ -76,6 +76,14 @@ fn a_denial_has_the_status_headers_and_body_of_our_own_answers() {
     assert_eq!(malformed.header("connection"), None, "the client's connection is Envoy's");
 }
 
+#[test]
+fn an_outage_of_keys_is_no_permission() {
+    let asking = Asking::with(|config| config.set("/issuers/0/authority", "http://127.0.0.1:1"));
+    let verdict = dags().ask(asking.address);
+    assert_eq!((verdict.code, verdict.status), (7, 503), "{verdict:?}");
+    assert!(verdict.header("retry-after").is_some(), "{verdict:?}");
+}
+
 /// CVE-2023-27488: Envoy told nothing of such a value, and Airflow saw it.
 #[test]
 fn a_header_that_is_not_told_as_it_is_denies() {

@@ -139,7 +139,6 @@ fn failures_count_by_the_client_and_not_by_its_proxy() {
         assert_eq!(asking.ask(&bad("203.0.113.9")).status, status);
     }
     assert_eq!(asking.ask(&bad("203.0.113.10")).status, 401);
-    let good = bad("203.0.113.9");
     let good = Request::get("/airside/auth")
         .header("X-Original-URL", "http://a.example/api/v2/dags")
         .header("X-Original-Method", "GET")
