@@ -70,8 +70,9 @@ fn below(parts: &Parts) -> Result<Option<&str>, Rejection> {
 }
 
 /// `X-Original-URL` is `$scheme://$http_host$request_uri` (ingress-nginx, `nginx.tmpl`), of which a
-/// client writes the last two. nginx lets `?` stand in a host, which would make a query of the path:
-/// so the path begins at the first slash, and before it is a host or nothing is.
+/// client writes the last two. nginx lets `?` stand in a host, which would make a query of the path, but
+/// no slash: so the path begins at the first one, and before it is a host or nothing is. Where it is told
+/// once more in `X-Original-URI`, that has to be the same.
 fn of_nginx(headers: &HeaderMap) -> Result<Line, Rejection> {
     let url = one(headers, &X_ORIGINAL_URL)?;
     let rest = [&b"http://"[..], b"https://"].iter().find_map(|scheme| url.strip_prefix(*scheme));

@@ -184,7 +184,8 @@ fn a_client_cannot_say_that_another_request_is_judged() {
         let all = words.iter().fold(me(), |request, (name, value)| request.header(name, value));
         let each = words.iter().map(|(name, value)| (*name, me().header(name, value)));
         let nominated = me().header("Connection", "X-Original-URL, X-Original-Method, close");
-        let hosts = ["a?x=", "a#", "a@b", "a\\"].map(|host| ("Host", me().host(host)));
+        let hosts = ["a?x=", "a#", "a@b", "a\\", "a/api/v2/version?x="]
+            .map(|host| ("Host", me().host(host)));
         for (label, request) in each.chain([("all", all), ("Connection", nominated)]).chain(hosts) {
             let mut connection = Connection::open(front.address);
             connection.send(&request.bytes(front.address)).unwrap();

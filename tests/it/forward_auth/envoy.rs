@@ -190,7 +190,7 @@ fn a_message_that_stops_on_its_way_is_denied_in_time() {
     ];
     raw.send(&frame(HEADERS, END_HEADERS, 1, &block(&fields))).unwrap();
     raw.send(&frame(DATA, 0, 1, &[0, 0, 0])).unwrap();
-    let line = asking.scene.airside.line_with(&["listener=forward_auth"]);
+    let line = asking.scene.airside.line_with(&["access", "listener=forward_auth"]);
     assert!(line.contains("reason=request_timeout"), "{line}");
 }
 

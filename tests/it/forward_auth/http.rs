@@ -166,16 +166,19 @@ fn the_query_is_no_part_of_the_path_and_opens_nothing() {
 fn a_host_makes_no_other_path_of_the_one_that_is_asked_for() {
     let asking = Asking::start();
     let mut verdicts = Verdicts::default();
-    for host in ["a?x=", "a#", "a\\", "a/api/v2/version?x=", "a@b", "", "a b", "a,b"] {
+    for host in ["a?x=", "a#", "a\\", "a@b", "", "a b", "a,b"] {
         let url = format!("https://{host}/api/v2/dags");
         let request = Request::get("/airside/auth")
             .header("X-Original-URL", &url)
             .header("X-Original-Method", "GET");
-        let reasons = ["request_malformed", "credential_missing"];
-        let answer = asking.ask(&request);
-        verdicts.check(&url, reasons.contains(&answer.json()["reason"].as_str().unwrap()), &answer);
-        verdicts.check(&url, answer.status >= 400, answer.status);
+        verdicts.refused(&url, &asking.ask(&request), 400, &["request_malformed"]);
     }
+    // A slash in a host makes the target another, too; nginx refuses one, and says the target twice.
+    let slash = Request::get("/airside/auth")
+        .header("X-Original-URL", "https://a/api/v2/version?x=/api/v2/dags")
+        .header("X-Original-URI", "/api/v2/dags")
+        .header("X-Original-Method", "GET");
+    verdicts.refused("a slash", &asking.ask(&slash), 400, &["request_malformed"]);
     let request = traefik("GET", "/api/v2/dags");
     let other = request.clone().header("X-Forwarded-Uri", "/api/v2/version");
     verdicts.refused("two targets", &asking.ask(&other), 400, &["request_malformed"]);
@@ -219,15 +222,15 @@ fn only_a_verified_caller_may_leave_http_and_only_for_a_websocket() {
     let upgrade =
         |request: Request, to: &str| request.header("Connection", "Upgrade").header("Upgrade", to);
     let socket = |path| upgrade(envoy("GET", path), "websocket");
-    assert_eq!(asking.ask(&socket("/ws").bearer(&token)).status, 200);
+    assert_eq!(asking.ask(&socket("/api/v2/ws").bearer(&token)).status, 200);
     let mut verdicts = Verdicts::default();
     for (label, request) in [
         ("open", socket("/api/v2/version")),
         ("session", socket("/api/v2/dags").cookie("_token=x")),
         ("worker", socket("/execution/x").bearer(&token)),
-        ("h2c", upgrade(envoy("GET", "/ws"), "h2c").bearer(&token)),
-        ("both", upgrade(envoy("GET", "/ws"), "websocket, h2c").bearer(&token)),
-        ("two", socket("/ws").header("Upgrade", "h2c").bearer(&token)),
+        ("h2c", upgrade(envoy("GET", "/api/v2/ws"), "h2c").bearer(&token)),
+        ("both", upgrade(envoy("GET", "/api/v2/ws"), "websocket, h2c").bearer(&token)),
+        ("two", socket("/api/v2/ws").header("Upgrade", "h2c").bearer(&token)),
     ] {
         verdicts.refused(label, &asking.ask(&request), 403, &["access_closed"]);
     }

@@ -106,7 +106,7 @@ fn the_record_is_of_the_request_that_was_asked_about() {
         .header("X-Forwarded-For", "198.51.100.1, 203.0.113.9, 10.1.1.1")
         .header("X-Request-Id", "of-nginx");
     assert_eq!(asking.ask(&request).header("x-request-id"), Some("of-nginx"));
-    let line = asking.scene.airside.line_with(&["listener=forward_auth"]);
+    let line = asking.scene.airside.line_with(&["access", "listener=forward_auth"]);
     for part in [
         "request_id=of-nginx method=DELETE path=\"/api/v2/dags/etl\" status=200 reason=- ",
         "class=protected issuer=\"entra\"",
