@@ -192,6 +192,20 @@ fn airflows_own_logins_sessions_and_tokens_are_as_before() {
     }
 }
 
+/// So Traefik sends what forward-auth states empty.
+#[test]
+fn an_empty_assertion_is_none() {
+    for recipe in each() {
+        let flight = flight(&recipe);
+        local_users(&flight);
+        let me = Request::get("/ui/auth/me").header("X-Airside-Assertion", "");
+        let session = format!("_token={}", flight.airflow.login("op"));
+        let answer = flight.ask_airflow(&me.clone().header("Authorization", "").cookie(&session));
+        assert_eq!(answer.json()["username"], "op", "{}: {}", recipe.name(), answer.text());
+        assert_eq!(flight.ask_airflow(&me).status, 401, "and lets nobody in");
+    }
+}
+
 #[test]
 fn airflowctl_and_workers_go_on_as_before() {
     for recipe in each() {
