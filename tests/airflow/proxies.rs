@@ -1,7 +1,7 @@
 //! Forward-auth: a real nginx and a real Envoy, with the files that ship in config/forward-auth, ask a
 //! real airside and forward to a real Airflow. Of a file only the addresses are changed.
 
-mod front;
+pub(crate) mod front;
 
 use serde_json::json;
 

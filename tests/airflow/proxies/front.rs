@@ -10,30 +10,31 @@ use serde_json::json;
 
 use crate::flight::Flight;
 use crate::stock::Recipe;
+use crate::support::config::Config;
 use crate::support::http::{Request, Response};
 use crate::support::wait::eventually;
 
 /// A proxy in front of Airflow that asks airside.
-pub(super) struct Front {
-    pub(super) flight: Flight,
+pub(crate) struct Front {
+    pub(crate) flight: Flight,
     /// Where airside is asked.
-    pub(super) asked: SocketAddr,
-    pub(super) address: SocketAddr,
+    pub(crate) asked: SocketAddr,
+    pub(crate) address: SocketAddr,
     _proxy: Proxy,
 }
 
 /// What asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Nginx,
     EnvoyHttp,
     EnvoyGrpc,
 }
 
-pub(super) const ALL: [Kind; 3] = [Kind::Nginx, Kind::EnvoyHttp, Kind::EnvoyGrpc];
+pub(crate) const ALL: [Kind; 3] = [Kind::Nginx, Kind::EnvoyHttp, Kind::EnvoyGrpc];
 
 impl Kind {
-    pub(super) const fn protocol(self) -> &'static str {
+    pub(crate) const fn protocol(self) -> &'static str {
         match self {
             Self::Nginx => "nginx",
             Self::EnvoyHttp => "envoy",
@@ -50,7 +51,7 @@ impl Kind {
     }
 
     /// What its client gets for a refusal with this status: `auth_request` knows two.
-    pub(super) const fn status(self, status: u16) -> u16 {
+    pub(crate) const fn status(self, status: u16) -> u16 {
         match self {
             Self::Nginx if status != 401 && status != 403 => 500,
             _ => status,
@@ -59,32 +60,41 @@ impl Kind {
 }
 
 impl Front {
-    pub(super) fn start(kind: Kind) -> Self {
-        let mut flight = Flight::with(&Recipe::usual(), |config| {
-            let section = json!({"listen": "127.0.0.1:0", "trusted": ["127.0.0.1"], "protocol": kind.protocol()});
-            // The header that FAB believes is one of those that only airside may write.
-            let fab = json!({"remote_user_header": "X-Remote-User"});
-            config.set("/forward_auth", section).set("/handoff/fab", fab)
+    /// In front of the usual Airflow.
+    pub(crate) fn start(kind: Kind) -> Self {
+        Self::with(kind, &Recipe::usual(), |config| config)
+    }
+
+    /// In front of an Airflow of this recipe, asking an airside bent by the hook.
+    pub(crate) fn with(kind: Kind, recipe: &Recipe, hook: impl FnOnce(Config) -> Config) -> Self {
+        let protocol = kind.protocol();
+        let mut flight = Flight::with(recipe, |config| {
+            hook(config)
+                .set("/forward_auth/listen", "127.0.0.1:0")
+                .set("/forward_auth/trusted", ["127.0.0.1"].as_slice())
+                .set("/forward_auth/protocol", protocol)
+                // What FAB believes is one of the headers that only airside may write.
+                .set("/handoff/fab", json!({"remote_user_header": "X-Remote-User"}))
         });
         let asked = flight.airside.listener("forward_auth");
         let proxy = Proxy::start(kind, asked, flight.airflow.address);
         Self { flight, asked, address: proxy.address, _proxy: proxy }
     }
 
-    pub(super) fn ask(&self, request: &Request) -> Response {
+    pub(crate) fn ask(&self, request: &Request) -> Response {
         request.send(self.address)
     }
 }
 
 /// A running nginx or Envoy; dropping it ends it.
-pub(super) struct Proxy {
+pub(crate) struct Proxy {
     child: Child,
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
     _folder: tempfile::TempDir,
 }
 
 impl Proxy {
-    pub(super) fn start(kind: Kind, airside: SocketAddr, airflow: SocketAddr) -> Self {
+    pub(crate) fn start(kind: Kind, airside: SocketAddr, airflow: SocketAddr) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Where nginx keeps bodies it becomes somebody else, who may look there.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
@@ -119,7 +129,7 @@ impl Drop for Proxy {
 }
 
 /// A port that is free now.
-pub(super) fn free() -> SocketAddr {
+pub(crate) fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
