@@ -112,7 +112,7 @@ fn what_asks_for_nothing_is_accepted() {
     let text = format!(
         "{GOOD}
 tls: null
-forward_auth: null
+forward_auth: {{listen: null, trusted: []}}
 execution_listen: null
 revocation: {{file: null}}
 access: {{delegate: {{basic: false, negotiate: false}}}}
