@@ -1,7 +1,8 @@
 # What a contributor calls; needs cargo, python3 and make, and `fuzz` a C++ compiler.
 
-.PHONY: test test-packages test-all test-airflow differential conformance editor page observability \
-	simulation fuzz bench flood soak fmt lint clean-airflow
+.PHONY: test test-packages test-all test-airflow forward-auth differential conformance editor page \
+	observability simulation fuzz bench flood soak fmt lint clean-airflow
+
 
 # Everything there is, with a table at the end of what ran and what did not.
 test:
@@ -25,6 +26,12 @@ test-all:
 test-airflow:
 	python3 tests/airflow/setup.py
 	cargo test --profile ci --features airflow-tests --test airflow
+
+# Forward-auth: an nginx and an Envoy ask airside and forward to a real Airflow.
+forward-auth:
+	python3 tests/airflow/setup.py
+	python3 tests/airflow/proxies.py
+	cargo test --profile ci --features proxy-tests --test airflow proxies::
 
 # 50,000 tokens, good and bent, judged by airside and by three JWT libraries; `COUNT=` and `SEED=`.
 differential:

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant as TokioInstant, Sleep, sleep_until};
 
@@ -33,6 +33,8 @@ pub struct Answer {
 #[derive(Debug)]
 enum Source {
     Own(Option<Bytes>),
+    /// A body of our own, and what follows it.
+    WithTrailers(Option<Bytes>, Option<HeaderMap>),
     Upstream(Box<Stream>),
     /// No body: a WebSocket follows.
     Switching(Option<Box<Tunnel>>),
@@ -73,6 +75,12 @@ impl Answer {
         Self { source: Source::Own(Some(body).filter(|body| !body.is_empty())), exchange: None }
     }
 
+    /// A body of our own with trailers, which HTTP/2 alone has for it.
+    #[must_use]
+    pub const fn with_trailers(body: Bytes, trailers: HeaderMap) -> Self {
+        Self { source: Source::WithTrailers(Some(body), Some(trailers)), exchange: None }
+    }
+
     /// A body that streams from Airflow. `told` is the principal whose token Airflow may have
     /// refused.
     pub(crate) fn upstream(
@@ -108,8 +116,19 @@ impl Answer {
 
     /// Hands the record of the request to its answer, to be ended with it.
     #[must_use]
-    pub fn ending(mut response: Response<Self>, mut exchange: Exchange) -> Response<Self> {
-        exchange.answered(response.status());
+    pub fn ending(response: Response<Self>, exchange: Exchange) -> Response<Self> {
+        let status = response.status();
+        Self::ending_with(response, status, exchange)
+    }
+
+    /// The same, where the answer says that the request has another status than its own.
+    #[must_use]
+    pub fn ending_with(
+        mut response: Response<Self>,
+        status: StatusCode,
+        mut exchange: Exchange,
+    ) -> Response<Self> {
+        exchange.answered(status);
         if exchange.asked_for_head() {
             Self::keep_content(&mut response);
         }
@@ -203,6 +222,14 @@ impl Body for Answer {
                 }
                 return Poll::Ready(data.map(|data| Ok(Frame::data(data))));
             }
+            Source::WithTrailers(body, trailers) => {
+                if let (Some(exchange), Some(data)) = (&mut this.exchange, body.as_ref()) {
+                    exchange.sent(data.len() as u64);
+                }
+                let frame = body.take().map(Frame::data);
+                let frame = frame.or_else(|| trailers.take().map(Frame::trailers));
+                return Poll::Ready(frame.map(Ok));
+            }
             Source::Upstream(stream) => stream,
             Source::Switching(_) => return Poll::Ready(None),
         };
@@ -236,6 +263,7 @@ impl Body for Answer {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Own(body) => body.is_none(),
+            Source::WithTrailers(_, trailers) => trailers.is_none(),
             Source::Upstream(stream) => stream.incoming.is_end_stream(),
             Source::Switching(_) => true,
         }
@@ -244,6 +272,8 @@ impl Body for Answer {
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Own(body) => SizeHint::with_exact(body.as_ref().map_or(0, |b| b.len() as u64)),
+            // No length: it would say that nothing follows.
+            Source::WithTrailers(..) => SizeHint::new(),
             Source::Upstream(stream) => stream.incoming.size_hint(),
             Source::Switching(_) => SizeHint::with_exact(0),
         }

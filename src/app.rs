@@ -28,7 +28,7 @@ use crate::clock;
 use crate::config::tree::Tree;
 use crate::config::used::Drain;
 use crate::config::{Config, KeySource, Problems};
-use crate::downstream::acceptor;
+use crate::downstream::acceptor::{self, Sockets};
 use crate::downstream::core::{self, Blueprint};
 use crate::generation::Succession;
 use crate::shutdown::{self, Signals, Trigger};
@@ -101,10 +101,8 @@ impl App {
         allow_connections();
         let proxy = bind("proxy", config.listen).await?;
         let admin = bind("admin", config.admin).await?;
-        let execution = match config.execution {
-            Some(address) => Some(bind("execution", address).await?),
-            None => None,
-        };
+        let execution = bind_if("execution", config.execution).await?;
+        let forward_auth = bind_if("forward_auth", config.forward_auth).await?;
         let (fixed, drain, threads) = (Fixed::of(&config), config.drain, threads(&config));
         let assembly = Assembly::of(config, None, logging);
         let (succession, generations) = Succession::begin(Arc::clone(assembly.generation()));
@@ -140,14 +138,20 @@ impl App {
         });
         logging.listening("proxy", proxy.address);
         logging.listening("admin", admin.address);
-        if let Some(execution) = &execution {
-            logging.listening("execution", execution.address);
+        for (name, bound) in [("execution", &execution), ("forward_auth", &forward_auth)] {
+            if let Some(bound) = bound {
+                logging.listening(name, bound.address);
+            }
         }
         tokio::spawn(history.follow(metrics));
         let admin_address = admin.address;
         let admin = tokio::spawn(admin::serve(admin.listener, shown)).abort_handle();
-        let workers = execution.map(|bound| bound.listener);
-        let accepting = acceptor::start(proxy.listener, workers, handles, generations, draining);
+        let sockets = Sockets {
+            callers: proxy.listener,
+            workers: execution.map(|bound| bound.listener),
+            proxies: forward_auth.map(|bound| bound.listener),
+        };
+        let accepting = acceptor::start(sockets, handles, generations, draining);
         accepting.await.map_err(StartError::Accept)?;
         stage.serving();
         let proxy = proxy.address;
@@ -273,6 +277,16 @@ async fn bind(listener: &'static str, address: SocketAddr) -> Result<Bound, Star
     let socket = TcpListener::bind(address).await.map_err(failed)?;
     let address = socket.local_addr().map_err(failed)?;
     Ok(Bound { listener: socket, address })
+}
+
+async fn bind_if(
+    listener: &'static str,
+    address: Option<SocketAddr>,
+) -> Result<Option<Bound>, StartError> {
+    match address {
+        Some(address) => bind(listener, address).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 fn threads(config: &Config) -> NonZeroUsize {

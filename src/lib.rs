@@ -17,6 +17,8 @@
 //! 10. [`rejection`] is what a caller gets when a step says no; [`failures`] counts how often a
 //!     client was told that about its credentials.
 //!
+//! [`forward_auth`] walks it for another proxy, to which it answers what the hand-off made.
+//!
 //! Around the path: [`config`] (what is written, and the valid settings made of it), [`app`] (from
 //! settings to bound sockets and back), [`generation`] (what of it can be replaced while requests
 //! run) and [`watch`] (when), [`check`] (a rehearsal of it), [`admin`], [`telemetry`], [`shutdown`],
@@ -40,6 +42,7 @@ pub mod dev;
 pub mod downstream;
 pub mod explain;
 pub mod failures;
+pub mod forward_auth;
 pub mod generation;
 pub mod handoff;
 pub mod identity;

@@ -16,6 +16,7 @@ use crate::clock::{self, Timestamp};
 use crate::credential::{self, BearerToken, Credential, Delegates};
 use crate::downstream::head::Turn;
 use crate::failures::Failures;
+use crate::forward_auth;
 use crate::generation::Generation;
 use crate::handoff::{Handoff, UpstreamRequest};
 use crate::policy::{self, Carrier};
@@ -49,6 +50,8 @@ pub struct Gate {
     pub in_flight: u64,
     /// Counts credentials that fail.
     pub failures: Failures,
+    /// Which proxies may ask, and how.
+    pub forward_auth: forward_auth::Rules,
 }
 
 /// One core's view of one generation: what decides, its own connections to Airflow, its own counters.
@@ -74,7 +77,9 @@ impl Core {
         Self { generation, recorder, upstream, ids: RequestIds::new(number) }
     }
 
-    fn gate(&self) -> &Gate {
+    /// What decides about its requests.
+    #[must_use]
+    pub fn gate(&self) -> &Gate {
         &self.generation.gate
     }
 }
@@ -87,13 +92,29 @@ pub async fn serve(
     request: Request<Incoming>,
 ) -> Response<Answer> {
     let mut exchange = core.begin(peer, turn, &request);
-    match walk(core, peer, &mut exchange, request).await {
+    let answered = match walk(core, peer, &mut exchange, request).await {
+        Ok(Passage::Forward(request)) => core.upstream.send(request, &mut exchange).await,
+        Ok(Passage::Exchange(request, route)) => {
+            Ok(Box::pin(core.token_for_token(request, &route, &mut exchange)).await)
+        }
+        Err(rejection) => Err(rejection),
+    };
+    match answered {
         Ok(response) => end(response, exchange),
         Err(rejection) => {
-            let many = core.gate().failures.too_many(exchange.client(), &rejection);
-            refuse(core, &many.unwrap_or(rejection), exchange)
+            let (_, answer) = refusal(core, rejection, &mut exchange);
+            end(answer.map(Answer::own), exchange)
         }
     }
+}
+
+/// What the path leads to.
+#[derive(Debug)]
+pub enum Passage<B = Incoming> {
+    /// Airflow may see this.
+    Forward(UpstreamRequest<B>),
+    /// A token is asked for, which is for us to answer.
+    Exchange(Inbound<B>, ExchangeRoute),
 }
 
 /// Refuses a request that came by a connection too many.
@@ -104,27 +125,38 @@ pub fn turn_away(
     request: &Request<Incoming>,
 ) -> Response<Answer> {
     let rejection = Rejection::found_that(Reason::Overloaded, "too many connections");
-    refuse(core, &rejection, core.begin(peer, turn, request))
-}
-
-fn refuse(core: &Core, rejection: &Rejection, mut exchange: Exchange) -> Response<Answer> {
-    exchange.refused(rejection);
-    let id = exchange.request_id().to_str().unwrap_or_default();
-    let answer = rejection.answer(id, core.gate().delegates.challenges());
+    let mut exchange = core.begin(peer, turn, request);
+    let (_, answer) = refusal(core, rejection, &mut exchange);
     end(answer.map(Answer::own), exchange)
 }
 
-fn end(mut response: Response<Answer>, exchange: Exchange) -> Response<Answer> {
+/// The answer to a refusal, which is another one where its client has had too many of the kind.
+pub fn refusal(
+    core: &Core,
+    rejection: Rejection,
+    exchange: &mut Exchange,
+) -> (Rejection, Response<Bytes>) {
+    let many = core.gate().failures.too_many(exchange.client(), &rejection);
+    let rejection = many.unwrap_or(rejection);
+    exchange.refused(&rejection);
+    let id = exchange.request_id().to_str().unwrap_or_default();
+    let answer = rejection.answer(id, core.gate().delegates.challenges());
+    (rejection, answer)
+}
+
+/// The answer with its request's id, and the end of its record.
+pub fn end(mut response: Response<Answer>, exchange: Exchange) -> Response<Answer> {
     response.headers_mut().insert(X_REQUEST_ID, exchange.request_id().clone());
     Answer::ending(response, exchange)
 }
 
-async fn walk(
+/// Everything that decides about a request, up to what Airflow may see of it.
+pub async fn walk<B>(
     core: &Core,
     peer: &Peer,
     exchange: &mut Exchange,
-    request: Request<Incoming>,
-) -> Result<Response<Answer>, Rejection> {
+    request: Request<B>,
+) -> Result<Passage<B>, Rejection> {
     let gate = core.gate();
     let now = clock::now();
     core.admit()?;
@@ -143,23 +175,21 @@ async fn walk(
         Route::Untouched(route) => gate.handoff.untouched(request, &route),
         Route::Task(route) => Box::pin(gate.task(request, &route, exchange, now)).await?,
         Route::Edge(route) => Box::pin(gate.edge_worker(request, &route, exchange, now)).await?,
-        Route::Exchange(route) => {
-            return Ok(Box::pin(core.token_for_token(request, &route, exchange, now)).await);
-        }
+        Route::Exchange(route) => return Ok(Passage::Exchange(request, route)),
         Route::Protected(route) => core.authenticate(request, &route, exchange, now).await?,
     };
-    core.upstream.send(request, exchange).await
+    Ok(Passage::Forward(request))
 }
 
 impl Core {
     /// A bearer token is judged here and nowhere else; other credentials are Airflow's to judge.
-    async fn authenticate(
+    async fn authenticate<B>(
         &self,
-        request: Inbound,
+        request: Inbound<B>,
         route: &ProtectedRoute,
         exchange: &mut Exchange,
         now: Timestamp,
-    ) -> Result<UpstreamRequest, Rejection> {
+    ) -> Result<UpstreamRequest<B>, Rejection> {
         let gate = self.gate();
         let headers = &request.head().headers;
         let carrier = match gate.credential(headers)? {
@@ -175,14 +205,14 @@ impl Core {
     }
 
     /// Verify, identify, decide, hand off.
-    async fn verify(
+    async fn verify<B>(
         &self,
-        request: Inbound,
+        request: Inbound<B>,
         route: &ProtectedRoute,
         token: &BearerToken,
         exchange: &mut Exchange,
         now: Timestamp,
-    ) -> Result<UpstreamRequest, Rejection> {
+    ) -> Result<UpstreamRequest<B>, Rejection> {
         let gate = self.gate();
         let begun = Instant::now();
         let caller = gate.callers.recognise(token, now).await;
@@ -199,9 +229,8 @@ impl Core {
         request: Inbound,
         route: &ExchangeRoute,
         exchange: &mut Exchange,
-        now: Timestamp,
     ) -> Response<Answer> {
-        let answer = match self.issue(request, route, exchange, now).await {
+        let answer = match self.issue(request, route, exchange, clock::now()).await {
             Ok(answer) => answer,
             Err(refusal) => {
                 let failures = &self.gate().failures;
@@ -243,13 +272,13 @@ impl Gate {
     }
 
     /// Verify and decide for a task: its token is nobody's identity, and goes on as it came.
-    async fn task(
+    async fn task<B>(
         &self,
-        request: Inbound,
+        request: Inbound<B>,
         route: &TaskRoute,
         exchange: &mut Exchange,
         now: Timestamp,
-    ) -> Result<UpstreamRequest, Rejection> {
+    ) -> Result<UpstreamRequest<B>, Rejection> {
         let headers = &request.head().headers;
         let read = credential::read(headers, self.token_bytes, Delegates::default())?;
         let Some(Credential::Bearer(token)) = read else {
@@ -264,13 +293,13 @@ impl Gate {
     }
 
     /// The same for an Edge worker.
-    async fn edge_worker(
+    async fn edge_worker<B>(
         &self,
-        request: Inbound,
+        request: Inbound<B>,
         route: &EdgeRoute,
         exchange: &mut Exchange,
         now: Timestamp,
-    ) -> Result<UpstreamRequest, Rejection> {
+    ) -> Result<UpstreamRequest<B>, Rejection> {
         let token = credential::read_bare(&request.head().headers, self.token_bytes)?;
         let token = token.ok_or(Reason::CredentialMissing)?;
         let begun = Instant::now();
@@ -280,9 +309,9 @@ impl Gate {
     }
 
     /// Proof that the bearer on an open path, if any, is one that Airflow issued.
-    async fn airflows_bearer(
+    async fn airflows_bearer<B>(
         &self,
-        request: &Inbound,
+        request: &Inbound<B>,
         now: Timestamp,
     ) -> Result<Option<Authenticated>, Rejection> {
         match self.credential(&request.head().headers) {
@@ -296,7 +325,8 @@ impl Gate {
 }
 
 impl Core {
-    fn begin(&self, peer: &Peer, turn: Turn, request: &Request<Incoming>) -> Exchange {
+    /// Begins the record of a request.
+    pub fn begin(&self, peer: &Peer, turn: Turn, request: &Request<Incoming>) -> Exchange {
         let provenance = self.gate().sanitizer.provenance(request.headers(), peer);
         let id = provenance.request_id.unwrap_or_else(|| self.ids.next());
         let client: IpAddr = provenance.client;

@@ -51,6 +51,7 @@ pub enum Reason {
     IdentityUnsafe,
     AccessClosed,
     CrossSite,
+    CallerUntrusted,
     NotFound,
     MethodRefused,
     RequestTimeout,
@@ -67,7 +68,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of its discriminant.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::RequestMalformed,
         Self::PathAmbiguous,
         Self::CredentialAmbiguous,
@@ -97,6 +98,7 @@ impl Reason {
         Self::IdentityUnsafe,
         Self::AccessClosed,
         Self::CrossSite,
+        Self::CallerUntrusted,
         Self::NotFound,
         Self::MethodRefused,
         Self::RequestTimeout,
@@ -175,6 +177,7 @@ impl Reason {
             Self::IdentityUnsafe => (NO, "identity_unsafe", "The token is valid but its user name or a role is empty or has characters that cannot be passed on."),
             Self::AccessClosed => (NO, "access_closed", "This path is closed here by configuration."),
             Self::CrossSite => (NO, "cross_site", "A request that changes something was sent from another site with a credential that the browser adds by itself."),
+            Self::CallerUntrusted => (NO, "caller_untrusted", "Only proxies that are configured here may ask about the requests of others."),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is nothing at this path."),
             Self::MethodRefused => (StatusCode::METHOD_NOT_ALLOWED, "method_refused", "This method is not served here: the Allow header says which are."),
             Self::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The request body stopped on its way."),

@@ -310,7 +310,7 @@ impl Access {
         if !self.is_workers(path) {
             return Ok(None);
         }
-        if entrance == Entrance::Callers && self.workers_apart {
+        if entrance != Entrance::Workers && self.workers_apart {
             let found = "workers are served at execution_listen alone";
             return Err(Rejection::found_that(Reason::AccessClosed, found));
         }

@@ -200,7 +200,8 @@ impl Sanitizer {
     }
 
     /// Whether a server that folds `_` or `.` into `-` (WSGI, CGI) could take it for ours.
-    fn is_identity(&self, name: &str) -> bool {
+    #[must_use]
+    pub fn is_identity(&self, name: &str) -> bool {
         is_airsides(name)
             || self
                 .identity_headers

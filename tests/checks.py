@@ -74,14 +74,15 @@ class Further:
 
     feature: str
     programs: list[str]
-    setup: str  # what tests/airflow/setup.py makes for them
+    setup: list[str]  # what makes the rest
 
 
 KERBEROS = ["krb5kdc", "kdb5_util", "kadmin.local", "kinit", "krb5-config"]
 BROWSER = ["/usr/bin/chromium"]
 FURTHER = [
-    Further("browser-tests", BROWSER, "browser"),
-    Further("kerberos-tests", KERBEROS, "2.10.5-kerberos"),
+    Further("browser-tests", BROWSER, ["tests/airflow/setup.py", "browser"]),
+    Further("kerberos-tests", KERBEROS, ["tests/airflow/setup.py", "2.10.5-kerberos"]),
+    Further("proxy-tests", ["apt-get", "dpkg-deb"], ["tests/airflow/proxies.py"]),
 ]
 
 
@@ -91,8 +92,7 @@ def prepared(needed: Further) -> tuple[str, Line]:
     if missing:
         why = f"{missing[0]} is missing: make test-packages installs it"
         return needed.feature, Line(needed.feature, "NOT RUN", why)
-    setup = [sys.executable, "tests/airflow/setup.py", needed.setup]
-    return needed.feature, run(f"set up {needed.feature}", setup)
+    return needed.feature, run(f"set up {needed.feature}", [sys.executable, *needed.setup])
 
 
 def run(check: str, command: list[str], needs: str | None = None) -> Line:

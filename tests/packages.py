@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -51,6 +52,21 @@ def make(root: Path, pypi: Sequence[str], npm: Sequence[str]) -> None:
         node.run([python(root), "-I", "-m", "pip", "install", "--quiet", *pypi], root)
     if npm:
         node.install(root / "npm", node.commands(venv)[1], npm)
+
+
+def unpack(package: str, place: Path) -> None:
+    """Puts the files of a package of Debian into PLACE, not installed, since a service of that name is
+    not wanted; apt knows it after `apt-get update` (make test-packages), and where it comes from."""
+    kept = place.with_name(f"{place.name}.package")
+    for folder in (place, kept):
+        shutil.rmtree(folder, ignore_errors=True)
+    kept.mkdir(parents=True)
+    # As root, apt would download as a user of its own, who may not write here.
+    download = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", package]
+    subprocess.run(download, cwd=kept, check=True)
+    [found] = kept.glob(f"{package}_*.deb")
+    subprocess.run(["dpkg-deb", "-x", found, place], check=True)
+    shutil.rmtree(kept)
 
 
 def python(root: Path) -> Path:

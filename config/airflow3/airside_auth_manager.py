@@ -224,8 +224,9 @@ class AssertionMiddleware:
 
 
 def presented(headers: list[tuple[bytes, bytes]]) -> bytes | None:
-    """The assertion of a request, good or bad; the header counts before the bearer token."""
-    stated = [value for name, value in headers if name == b"x-airside-assertion"]
+    """The assertion of a request, good or bad; the header counts before the bearer token. An empty one
+    is none: so a proxy (Traefik) sends what airside states empty, which is that nobody is calling."""
+    stated = [value for name, value in headers if name == b"x-airside-assertion" and value]
     if stated:
         # Of two, none is meant: together they verify as nothing.
         return b", ".join(stated)

@@ -18,7 +18,7 @@ pub(crate) fn run(data: &[u8]) -> &'static str {
     };
     let Ok(method) = Method::from_bytes(method.as_bytes()) else { return "unreadable" };
     let by = |access, entrance| Request { access, entrance, method: &method, path };
-    for entrance in [Entrance::Callers, Entrance::Workers] {
+    for entrance in [Entrance::Callers, Entrance::Workers, Entrance::ForwardAuth] {
         for access in &*SETTINGS {
             let request = by(access, entrance);
             request.is_judged_by_the_rules();
@@ -89,7 +89,7 @@ impl Request<'_> {
         if self.is_public() {
             return None;
         }
-        if self.entrance == Entrance::Callers && self.access.workers_apart && workers {
+        if self.entrance != Entrance::Workers && self.access.workers_apart && workers {
             return Some(Reason::AccessClosed);
         }
         let login = *self.method == Method::POST && PASSWORD.iter().any(|door| reads_as(door));

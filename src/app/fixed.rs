@@ -12,6 +12,7 @@ use crate::telemetry::logging::Format;
 pub(super) struct Fixed {
     listen: SocketAddr,
     execution: Option<SocketAddr>,
+    forward_auth: Option<SocketAddr>,
     admin: SocketAddr,
     threads: Option<NonZeroUsize>,
     log_format: Format,
@@ -19,10 +20,11 @@ pub(super) struct Fixed {
 
 impl Fixed {
     pub(super) const fn of(config: &Config) -> Self {
-        let Config { listen, execution, admin, threads, log_format, .. } = config;
+        let Config { listen, execution, forward_auth, admin, threads, log_format, .. } = config;
         Self {
             listen: *listen,
             execution: *execution,
+            forward_auth: *forward_auth,
             admin: *admin,
             threads: *threads,
             log_format: *log_format,
@@ -40,6 +42,7 @@ impl Fixed {
         let all = [
             ("listen", self.listen.to_string(), other.listen.to_string()),
             ("execution_listen", address(self.execution), address(other.execution)),
+            ("forward_auth.listen", address(self.forward_auth), address(other.forward_auth)),
             ("admin.listen", self.admin.to_string(), other.admin.to_string()),
             ("threads", threads(self.threads), threads(other.threads)),
             ("log.format", format(self.log_format), format(other.log_format)),

@@ -49,6 +49,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where workers connect, if that is not the same.
     pub execution: Option<SocketAddr>,
+    /// Where other proxies ask, if any do.
+    pub forward_auth: Option<SocketAddr>,
     /// Where probes and scrapes connect.
     pub admin: SocketAddr,
     /// Who may see the status page there.
@@ -139,6 +141,9 @@ impl Builder<'_, '_, '_> {
         let admin = self.socket("admin.listen", &written.admin.listen);
         let execution = written.execution_listen.as_ref();
         let execution = execution.and_then(|address| self.socket("execution_listen", address));
+        let forward_auth = written.forward_auth.listen.as_ref();
+        let forward_auth =
+            forward_auth.and_then(|address| self.socket("forward_auth.listen", address));
         let upstream = self.upstream();
         let welcome = self.welcome();
         self.cache_dir = self.cache_dir();
@@ -152,6 +157,7 @@ impl Builder<'_, '_, '_> {
         let terms = self.terms();
         let collector = self.collector();
         let sanitizer = handoff.as_ref().map(|(handoff, _)| self.sanitizer(&handoff.headers));
+        let rules = handoff.as_ref().map(|(handoff, _)| self.forward_auth(&handoff.headers));
         self.tasks_have_an_issuer();
         self.drain_fits();
         self.spans_are_positive();
@@ -165,6 +171,7 @@ impl Builder<'_, '_, '_> {
         Some(Config {
             listen: listen?,
             execution,
+            forward_auth,
             admin: admin?,
             viewers: match written.admin.status {
                 written::AdminStatus::Local => Viewers::Local,
@@ -188,6 +195,7 @@ impl Builder<'_, '_, '_> {
                 token_bytes: limits.token_bytes as usize,
                 in_flight: u64::from(limits.in_flight),
                 failures: Failures::new(limits.failing_per_client.and_then(NonZeroU32::new)),
+                forward_auth: rules?,
             },
             welcome: welcome?,
             limits: connection::Limits {

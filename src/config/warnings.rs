@@ -9,8 +9,8 @@ use super::lint::{UNIX, network};
 use super::password_login;
 use super::problem::Findings;
 use super::written::{
-    AdminStatus, AuthManager, Door, Entra, ExecutionApi, Handoff, HandoffType, Issuer, Upstream,
-    UpstreamAddress, Written,
+    AdminStatus, AuthManager, Door, Entra, ExecutionApi, ForwardAuth, Handoff, HandoffType, Issuer,
+    Upstream, UpstreamAddress, Written,
 };
 use crate::jwks::fetch::{Url, is_loopback};
 
@@ -18,6 +18,7 @@ use crate::jwks::fetch::{Url, is_loopback};
 pub(super) fn look(written: &Written, findings: &mut Findings<'_>) {
     let mut look = Look { written, findings };
     look.listeners();
+    look.forward_auth();
     look.upstream();
     look.issuers();
     look.handoff();
@@ -60,6 +61,31 @@ impl Look<'_, '_, '_> {
                 let hint = "the addresses of the proxies in front of airside alone";
                 self.findings.warn(&format!("forwarded.trusted[{index}]"), &peer.0, why, hint);
             }
+        }
+    }
+
+    /// Whoever may ask for somebody else is believed what it says of the request.
+    fn forward_auth(&mut self) {
+        let ForwardAuth { listen, trusted, protocol } = &self.written.forward_auth;
+        if listen.is_none() {
+            return;
+        }
+        if trusted.is_empty() {
+            let why = "nobody may ask there: every question is answered with 403 caller_untrusted";
+            let hint = "the addresses of the proxy that asks";
+            self.findings.warn("forward_auth.trusted", "nothing", why, hint);
+        }
+        for (index, peer) in trusted.iter().enumerate() {
+            if network(&peer.0).is_some_and(|network| network.prefix_len() == 0) {
+                let why = "whoever reaches forward_auth.listen is given tokens for Airflow in the place of theirs, and is believed which client sent them";
+                let hint = "the addresses of the proxy that asks alone";
+                self.findings.warn(&format!("forward_auth.trusted[{index}]"), &peer.0, why, hint);
+            }
+        }
+        if protocol.is_none() {
+            let why = "a proxy that loses a header of its own leaves it to its clients to tell which request is judged";
+            let hint = "the one that asks: nginx, traefik, envoy or envoy_grpc";
+            self.findings.warn("forward_auth.protocol", "nothing", why, hint);
         }
     }
 

@@ -34,7 +34,7 @@ pub struct Written {
     /// Probes and metrics.
     #[serde(default)]
     pub admin: Admin,
-    /// TLS of `listen` and `execution_listen`; without it they are plain.
+    /// TLS of `listen`, `execution_listen` and `forward_auth.listen`; without it they are plain.
     #[serde(default)]
     pub tls: Option<Tls>,
     /// Whether peers in `forwarded.trusted` begin each connection with a header of the PROXY
@@ -74,6 +74,9 @@ pub struct Written {
     /// Proxies in front of airside.
     #[serde(default)]
     pub forwarded: Forwarded,
+    /// Another proxy that asks before it forwards to Airflow itself.
+    #[serde(default)]
+    pub forward_auth: ForwardAuth,
     /// The end in good order.
     #[serde(default)]
     pub drain: Drain,
@@ -192,6 +195,33 @@ pub struct Limits {
 pub struct Forwarded {
     /// Addresses or CIDRs whose `X-Forwarded-*` and `Forwarded` are believed; empty: nobody's.
     pub trusted: Vec<Network>,
+}
+
+/// Another proxy that asks before it forwards to Airflow itself: nginx, Traefik or Envoy.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ForwardAuth {
+    /// Where it asks; by default nobody can.
+    pub listen: Option<SocketAddress>,
+    /// Addresses or CIDRs of those who may ask, and are believed what they tell of requests; empty:
+    /// nobody.
+    pub trusted: Vec<Network>,
+    /// Which proxy that is; by default any, as long as each question is in the words of one.
+    pub protocol: Option<ForwardAuthProtocol>,
+}
+
+/// How another proxy asks.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ForwardAuthProtocol {
+    /// nginx and ingress-nginx: `auth_request`.
+    Nginx,
+    /// Traefik: `ForwardAuth`.
+    Traefik,
+    /// Envoy: `ext_authz` over HTTP.
+    Envoy,
+    /// Envoy: `ext_authz` over gRPC.
+    EnvoyGrpc,
 }
 
 /// The end in good order.

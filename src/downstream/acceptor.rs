@@ -24,6 +24,8 @@ pub enum Entrance {
     Callers,
     /// `execution_listen`: where workers alone connect.
     Workers,
+    /// `forward_auth.listen`: where other proxies ask.
+    ForwardAuth,
 }
 
 /// The sockets that connections come in by.
@@ -31,37 +33,66 @@ pub enum Entrance {
 struct Entrances {
     callers: Door,
     workers: Option<Door>,
+    proxies: Option<Door>,
+}
+
+/// The sockets before anybody is accepted there: where callers connect, and where workers and proxies
+/// do, if there are such.
+#[derive(Debug)]
+pub struct Sockets<L = tokio::net::TcpListener> {
+    /// `listen`.
+    pub callers: L,
+    /// `execution_listen`.
+    pub workers: Option<L>,
+    /// `forward_auth.listen`.
+    pub proxies: Option<L>,
+}
+
+impl Sockets {
+    fn into_std(self) -> io::Result<Sockets<TcpListener>> {
+        let into_std = tokio::net::TcpListener::into_std;
+        Ok(Sockets {
+            callers: into_std(self.callers)?,
+            workers: self.workers.map(into_std).transpose()?,
+            proxies: self.proxies.map(into_std).transpose()?,
+        })
+    }
 }
 
 /// One of them. What it accepts is not tokio's yet: only the core that serves it waits for it.
 type Door = AsyncFd<TcpListener>;
 
 impl Entrances {
-    /// Where callers connect, and workers, if that is not the same; neither may block. Must run on
-    /// the runtime that accepts.
+    /// Of sockets that do not block. Must run on the runtime that accepts.
     #[expect(deprecated, reason = "a listener keeps its descriptor; what replaces it is unsafe")]
-    fn new(callers: TcpListener, workers: Option<TcpListener>) -> io::Result<Self> {
+    fn new(sockets: Sockets<TcpListener>) -> io::Result<Self> {
         let door = |listener| AsyncFd::with_interest(listener, Interest::READABLE);
-        Ok(Self { callers: door(callers)?, workers: workers.map(door).transpose()? })
+        Ok(Self {
+            callers: door(sockets.callers)?,
+            workers: sockets.workers.map(door).transpose()?,
+            proxies: sockets.proxies.map(door).transpose()?,
+        })
     }
 
     async fn next(&self) -> (io::Result<(TcpStream, SocketAddr)>, Entrance) {
         tokio::select! {
             accepted = accept_one(&self.callers) => (accepted, Entrance::Callers),
-            accepted = self.next_worker() => (accepted, Entrance::Workers),
+            accepted = accept_if(self.workers.as_ref()) => (accepted, Entrance::Workers),
+            accepted = accept_if(self.proxies.as_ref()) => (accepted, Entrance::ForwardAuth),
         }
     }
 
     fn all(&self) -> impl Iterator<Item = (&Door, Entrance)> {
         let workers = self.workers.iter().map(|workers| (workers, Entrance::Workers));
-        [(&self.callers, Entrance::Callers)].into_iter().chain(workers)
+        let proxies = self.proxies.iter().map(|proxies| (proxies, Entrance::ForwardAuth));
+        [(&self.callers, Entrance::Callers)].into_iter().chain(workers).chain(proxies)
     }
+}
 
-    async fn next_worker(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        match &self.workers {
-            Some(workers) => accept_one(workers).await,
-            None => pending().await,
-        }
+async fn accept_if(door: Option<&Door>) -> io::Result<(TcpStream, SocketAddr)> {
+    match door {
+        Some(door) => accept_one(door).await,
+        None => pending().await,
     }
 }
 
@@ -79,19 +110,17 @@ fn take_one(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
 /// the drain begins, and then who has connected before. It owns the handles: without it cores end with
 /// their last connection. An error says why nothing can be accepted.
 pub async fn start(
-    callers: tokio::net::TcpListener,
-    workers: Option<tokio::net::TcpListener>,
+    sockets: Sockets,
     cores: Vec<Handle>,
     generations: Generations,
     drain: Drain,
 ) -> io::Result<()> {
-    let callers = callers.into_std()?;
-    let workers = workers.map(tokio::net::TcpListener::into_std).transpose()?;
+    let sockets = sockets.into_std()?;
     let Some(host) = cores.first().cloned() else {
         return Err(io::Error::other("there is no core"));
     };
     let (report, begun) = oneshot::channel();
-    host.host(async move || match Entrances::new(callers, workers) {
+    host.host(async move || match Entrances::new(sockets) {
         Ok(entrances) => {
             drop(report.send(Ok(())));
             accept(entrances, cores, generations, drain).await;

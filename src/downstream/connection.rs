@@ -31,6 +31,7 @@ use super::proxy_protocol::Origin;
 use super::tls::Tls;
 use super::{http2, proxy_protocol};
 use crate::answer::Answer;
+use crate::forward_auth;
 use crate::proxy::{self, Core};
 use crate::sanitize::Peer;
 use crate::shutdown::Drain;
@@ -142,7 +143,14 @@ impl Visit {
         if self.surplus {
             return proxy::turn_away(&core, &peer, turn, &request);
         }
-        proxy::serve(&core, &peer, turn, request).await
+        match peer.entrance() {
+            Entrance::ForwardAuth => {
+                Box::pin(forward_auth::serve(&core, &peer, turn, request)).await
+            }
+            Entrance::Callers | Entrance::Workers => {
+                proxy::serve(&core, &peer, turn, request).await
+            }
+        }
     }
 
     /// Whether the client should connect anew, elsewhere, for its next request.
@@ -157,7 +165,9 @@ impl Visit {
         core: &Core,
     ) -> Result<(Rc<Self>, Opened, Protocol), Option<Ending>> {
         let (welcome, limits) = (&core.generation.welcome, self.limits);
-        if welcome.proxy_protocol && self.client.judged_by(core).is_trusted() {
+        // Who asks about the requests of others comes for nobody: no header may say so.
+        let for_others = welcome.proxy_protocol && self.client.entrance != Entrance::ForwardAuth;
+        if for_others && self.client.judged_by(core).is_trusted() {
             let origin = proxy_protocol::read(&mut stream);
             let origin = in_time(limits.header_timeout, origin, Ending::ProxyHeader).await?;
             self.client.comes_for(origin);
@@ -236,7 +246,11 @@ impl Client {
         if let Some((_, peer)) = known.as_ref().filter(|(number, _)| *number == generation.number) {
             return Rc::clone(peer);
         }
-        let trusted = if self.unnamed { &[] } else { generation.gate.sanitizer.trusted() };
+        let trusted = match self.entrance {
+            Entrance::ForwardAuth => &generation.gate.forward_auth.trusted,
+            _ if self.unnamed => &[][..],
+            Entrance::Callers | Entrance::Workers => generation.gate.sanitizer.trusted(),
+        };
         let peer = Peer::new(self.address, self.entrance, trusted);
         let peer = Rc::new(if self.secure { peer.over_tls() } else { peer });
         *known = Some((generation.number, Rc::clone(&peer)));

@@ -95,6 +95,9 @@ fn fields(exchange: &Exchange, write: &mut dyn FnMut(&str, Field<'_>)) {
     if let Some(trace) = &exchange.trace {
         write("trace_id", Field::Plain(&trace.id()));
     }
+    if exchange.asked_by_proxy {
+        write("listener", Field::Plain("forward_auth"));
+    }
     if exchange.cut {
         write("cut", Field::Plain("true"));
     }

@@ -27,6 +27,7 @@ pub struct Exchange {
     recorder: Rc<Recorder>,
     pub(super) begun: Instant,
     pub(super) request_id: HeaderValue,
+    asked_for_head: bool,
     pub(super) method: Method,
     pub(super) uri: Uri,
     pub(super) client: IpAddr,
@@ -43,6 +44,8 @@ pub struct Exchange {
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
     pub(super) cut: bool,
+    /// Whether another proxy asks about it, which forwards it itself.
+    pub(super) asked_by_proxy: bool,
     pub(super) trace: Option<Box<Trace>>,
     turn: Turn,
 }
@@ -125,6 +128,7 @@ impl Exchange {
             recorder: Rc::clone(recorder),
             begun: Instant::now(),
             request_id,
+            asked_for_head: method == Method::HEAD,
             method,
             uri,
             client,
@@ -140,6 +144,7 @@ impl Exchange {
             bytes_in: 0,
             bytes_out: 0,
             cut: false,
+            asked_by_proxy: false,
             trace: None,
             turn,
         }
@@ -154,8 +159,8 @@ impl Exchange {
 
     /// Whether an answer without content is asked for.
     #[must_use]
-    pub fn asked_for_head(&self) -> bool {
-        self.method == Method::HEAD
+    pub const fn asked_for_head(&self) -> bool {
+        self.asked_for_head
     }
 
     /// The request's id, as it is sent upstream and back.
@@ -168,6 +173,32 @@ impl Exchange {
     #[must_use]
     pub const fn client(&self) -> IpAddr {
         self.client
+    }
+
+    /// Another proxy asks: about a request that is not known yet.
+    pub const fn asked_by_proxy(&mut self) {
+        self.asked_by_proxy = true;
+    }
+
+    /// What another proxy asks about: the record is of that.
+    pub fn is_about(
+        &mut self,
+        method: &Method,
+        uri: &Uri,
+        client: IpAddr,
+        request_id: Option<HeaderValue>,
+    ) {
+        self.method.clone_from(method);
+        self.uri.clone_from(uri);
+        self.client = client;
+        if let Some(id) = request_id {
+            self.request_id = id;
+        }
+    }
+
+    /// The other proxy is told yes, and its connection is in good standing.
+    pub fn permitted(&mut self) {
+        self.turn.forwarded();
     }
 
     /// The path has been judged; where lines are written, they say what the request changes.

@@ -141,7 +141,7 @@ impl CoreMetrics {
 enum Outcome {
     /// Airflow answered, with a status of this hundred.
     Forwarded(u8),
-    /// We gave a token for a token.
+    /// We gave a token for a token, or another proxy a yes.
     Answered,
     /// The client went away before the end of an answer.
     Abandoned,
@@ -157,7 +157,9 @@ impl Outcome {
         match (exchange.reason, exchange.status) {
             (Some(reason), _) => Self::Refused(reason),
             (None, _) if exchange.cut => Self::Abandoned,
-            (None, Some(_)) if exchange.class == Class::Exchange => Self::Answered,
+            (None, Some(_)) if exchange.asked_by_proxy || exchange.class == Class::Exchange => {
+                Self::Answered
+            }
             (None, None) => Self::Abandoned,
             (None, Some(status)) => {
                 Self::Forwarded(u8::try_from(status.as_u16() / 100).unwrap_or(5).clamp(1, 5))

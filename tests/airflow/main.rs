@@ -30,6 +30,8 @@ mod kerberos;
 mod manager;
 mod microsoft;
 mod programs;
+#[cfg(feature = "proxy-tests")]
+mod proxies;
 mod routes;
 mod shared_secret;
 mod stock;

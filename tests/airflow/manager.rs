@@ -192,6 +192,44 @@ fn airflows_own_logins_sessions_and_tokens_are_as_before() {
     }
 }
 
+/// So Traefik sends what forward-auth states empty.
+#[test]
+fn an_empty_assertion_is_none() {
+    for recipe in each() {
+        let flight = flight(&recipe);
+        local_users(&flight);
+        let me = Request::get("/ui/auth/me").header("X-Airside-Assertion", "");
+        let session = format!("_token={}", flight.airflow.login("op"));
+        let answer = flight.ask_airflow(&me.clone().header("Authorization", "").cookie(&session));
+        assert_eq!(answer.json()["username"], "op", "{}: {}", recipe.name(), answer.text());
+        assert_eq!(flight.ask_airflow(&me).status, 401, "and lets nobody in");
+    }
+}
+
+/// It is bound to a method and a path: those that airside was asked about.
+#[cfg(feature = "proxy-tests")]
+#[test]
+fn an_assertion_fits_the_request_that_a_proxy_forwards() {
+    use crate::proxies::front::{ALL, Front};
+    use crate::support::entra::APP;
+    for recipe in simple::recipes() {
+        for kind in ALL {
+            let front = Front::with(kind, &recipe, asserting_with(key()));
+            let admin = token(&["Airflow.Admin"]);
+            let me = front.ask(&Request::get("/ui/auth/me").bearer(&admin));
+            assert_eq!(me.json()["id"], APP, "{kind:?}: {}", me.text());
+            let absent = Request::get("/api/v2/variables/a%2Fb?x=%2e").bearer(&admin);
+            let absent = front.ask(&absent);
+            assert_eq!(absent.status, 404, "{kind:?}: {}", absent.text());
+            let written = front.ask(&variable(&format!("by-{kind:?}")).bearer(&admin));
+            assert_eq!(written.status, 201, "{kind:?}: {}", written.text());
+            let forged = Request::get("/ui/auth/me").header("X-Airside-User", "admin");
+            let forged = front.ask(&forged.header("X-Airside-Assertion", "a.b.c"));
+            assert_eq!(forged.status, 401, "{kind:?}: {}", forged.text());
+        }
+    }
+}
+
 #[test]
 fn airflowctl_and_workers_go_on_as_before() {
     for recipe in each() {

@@ -2,6 +2,7 @@
 //! metric, a page, a trace, a file or a crash, at any log level, whatever goes wrong.
 
 mod hunt;
+mod questions;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -83,6 +84,7 @@ fn told_at(level: &str, format: &str) -> Vec<String> {
     run.keep("a trace", collector.bytes());
     run.keep("a file of cache_dir", files_in(cache.path()));
     run.hand_off_fails(&Scene::with(|config| log(fab::for_fab(config))));
+    run.is_asked(log);
     let provoked: BTreeSet<_> = run.reasons.iter().map(String::as_str).collect();
     let named = NOT_PROVOKED.iter().map(|(reason, _)| *reason);
     let missing: Vec<_> = Reason::ALL

@@ -52,12 +52,14 @@ fn scene(format: &str) -> Scene {
     });
     Scene::of(Issuer::start(), upstream, |config| {
         let endpoint = "http://127.0.0.1:1";
-        config.set("/log/format", format).set("/telemetry/otlp_endpoint", endpoint)
+        let forward_auth = json!({"listen": "127.0.0.1:0", "trusted": ["127.0.0.1"]});
+        let config = config.set("/log/format", format).set("/forward_auth", forward_auth);
+        config.set("/telemetry/otlp_endpoint", endpoint)
     })
 }
 
 /// What leaves a line of each kind.
-fn ask_for_all(scene: &Scene) {
+fn ask_for_all(scene: &mut Scene) {
     let token = v2_app().token();
     let entry = "/api/v2/dags/etl/dagRuns/r1/taskInstances/load/xcomEntries/k";
     for request in [
@@ -70,6 +72,8 @@ fn ask_for_all(scene: &Scene) {
     ] {
         scene.ask(&request);
     }
+    let asked = scene.airside.listener("forward_auth");
+    Request::get("/airside/auth/api/v2/dags").send(asked);
     let mut leaving = Connection::open(scene.airside.proxy);
     let request = Request::get("/api/v2/endless").bearer(&token);
     leaving.send(&request.bytes(scene.airside.proxy)).unwrap();
@@ -84,8 +88,8 @@ fn ask_for_all(scene: &Scene) {
 
 #[test]
 fn access_lines_have_the_documented_fields_and_no_others() {
-    let scene = scene("json");
-    ask_for_all(&scene);
+    let mut scene = scene("json");
+    ask_for_all(&mut scene);
     let documented = documented();
     let (mut seen, mut verdicts) = (BTreeSet::new(), Verdicts::default());
     for line in scene.finish().stdout.lines() {
@@ -108,8 +112,8 @@ fn access_lines_have_the_documented_fields_and_no_others() {
 
 #[test]
 fn a_line_in_text_has_the_fields_of_the_one_in_json() {
-    let scene = scene("text");
-    ask_for_all(&scene);
+    let mut scene = scene("text");
+    ask_for_all(&mut scene);
     let documented = documented();
     let mut seen = BTreeSet::from(["timestamp".to_owned(), "message".to_owned()]);
     for line in scene.finish().stdout.lines().filter(|line| line.contains("Z access ")) {

@@ -27,6 +27,7 @@ mod exchange;
 mod execution;
 mod explain;
 mod fab;
+mod forward_auth;
 mod framing;
 mod handoff;
 mod headers;

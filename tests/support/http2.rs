@@ -93,6 +93,18 @@ impl Http2 {
         Ok(Response { status: body.status, head: body.head, body: bytes.to_vec() })
     }
 
+    /// The answer and its trailers.
+    pub(crate) fn call(
+        &mut self,
+        request: &Request,
+    ) -> hyper::Result<(Response, Option<http::HeaderMap>)> {
+        let body = self.begin(request)?;
+        let (status, head) = (body.status, body.head);
+        let collected = self.runtime.block_on(async { body.incoming.collect().await })?;
+        let trailers = collected.trailers().cloned();
+        Ok((Response { status, head, body: collected.to_bytes().to_vec() }, trailers))
+    }
+
     /// Sends the request and reads the head of the answer alone.
     pub(crate) fn begin(&mut self, request: &Request) -> hyper::Result<Begun> {
         let request = request.as_http2(self.address);

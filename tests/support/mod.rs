@@ -15,6 +15,7 @@ pub(crate) mod claims;
 pub(crate) mod collector;
 pub(crate) mod config;
 pub(crate) mod entra;
+pub(crate) mod envoy;
 pub(crate) mod expect;
 pub(crate) mod fab;
 pub(crate) mod http;

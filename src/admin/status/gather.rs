@@ -238,7 +238,10 @@ fn explain(refusal: &Refusal, file: Option<&Path>) -> Option<String> {
     let of_a_token = matches!(refusal.reason.status().as_u16(), 401 | 403)
         && !matches!(
             refusal.reason,
-            Reason::CredentialMissing | Reason::CrossSite | Reason::AccessClosed
+            Reason::CredentialMissing
+                | Reason::CrossSite
+                | Reason::CallerUntrusted
+                | Reason::AccessClosed
         );
     let mut command = match file {
         Some(file) => format!("airside explain -c {} -", quoted(&file.to_string_lossy())),

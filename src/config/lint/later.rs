@@ -30,6 +30,6 @@ pub(super) fn is_inert(node: &Node) -> bool {
 
 /// Keys and values of the configuration's design that this version does not have: refused by name
 /// rather than as unknown. Without values: the whole key.
-const LATER: [(&str, &[&str]); 2] = [("forward_auth", &[]), ("access.ui", &["login"])];
+const LATER: [(&str, &[&str]); 1] = [("access.ui", &["login"])];
 
 pub(super) const NOT_YET: &str = "this belongs to a later version of airside; remove it";

@@ -2,23 +2,42 @@
 
 use http::header::HeaderName;
 use http::{HeaderValue, Method};
+use ipnet::IpNet;
 
 use super::super::lint::network;
 use super::super::password_login;
-use super::super::written;
+use super::super::written::{self, ForwardAuthProtocol, Network};
 use super::Builder;
+use crate::forward_auth::{Protocol, Rules};
 use crate::handoff::IdentityHeaders;
 use crate::route::{AIRFLOW_2, AIRFLOW_3, Access, Door, Execution, LoginPage, Ui};
 use crate::sanitize::Sanitizer;
 
 impl Builder<'_, '_, '_> {
     pub(super) fn sanitizer(&self, headers: &IdentityHeaders) -> Sanitizer {
-        let trusted = self.written.forwarded.trusted.iter();
-        let trusted = trusted.filter_map(|written| network(&written.0)).collect();
+        let trusted = networks(&self.written.forwarded.trusted);
+        let ours = self.names_of_ours(headers);
+        Sanitizer::new(&ours, trusted, self.written.limits.header_bytes as usize)
+    }
+
+    pub(super) fn forward_auth(&self, headers: &IdentityHeaders) -> Rules {
+        let written = &self.written.forward_auth;
+        let protocol = written.protocol.map(|protocol| match protocol {
+            ForwardAuthProtocol::Nginx => Protocol::Nginx,
+            ForwardAuthProtocol::Traefik => Protocol::Traefik,
+            ForwardAuthProtocol::Envoy => Protocol::Envoy,
+            ForwardAuthProtocol::EnvoyGrpc => Protocol::EnvoyGrpc,
+        });
+        let trusted = networks(&written.trusted);
+        Rules { trusted, protocol, identity: self.names_of_ours(headers) }
+    }
+
+    /// The headers that only airside may write: Airflow believes them.
+    fn names_of_ours(&self, headers: &IdentityHeaders) -> Vec<HeaderName> {
         let mut ours = headers.all().to_vec();
         let fab = self.written.handoff.as_ref().and_then(|handoff| handoff.fab.as_ref());
         ours.extend(fab.and_then(|fab| HeaderName::try_from(&fab.remote_user_header).ok()));
-        Sanitizer::new(&ours, trusted, self.written.limits.header_bytes as usize)
+        ours
     }
 
     pub(super) fn access(&mut self) -> Option<Access> {
@@ -94,6 +113,11 @@ impl Builder<'_, '_, '_> {
         self.findings.add("upstream.base_path", format!("{written:?}"), "a path", Some(hint));
         None
     }
+}
+
+/// What is none has been said by the lint.
+fn networks(written: &[Network]) -> Vec<IpNet> {
+    written.iter().filter_map(|written| network(&written.0)).collect()
 }
 
 /// `METHOD /exact/path`.

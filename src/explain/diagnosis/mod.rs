@@ -122,6 +122,7 @@ pub(super) fn cause(rejection: &Rejection, facts: &Facts<'_>) -> Cause {
         Reason::RequestMalformed
         | Reason::CredentialAmbiguous
         | Reason::CrossSite
+        | Reason::CallerUntrusted
         | Reason::RequestTimeout
         | Reason::BodyTooLarge
         | Reason::TooManyFailures

@@ -1,0 +1,130 @@
+//! Forward-auth: another proxy asks whether a request may go on to Airflow, and with which headers.
+//!
+//! The request that it tells of walks the same path as one that comes by itself ([`proxy::walk`]);
+//! what differs is the last step. Instead of being forwarded, what the hand-off made for Airflow is
+//! the answer: [`question`] reads what is asked, as one of the [`Protocol`]s has it ([`stated`] in
+//! headers or a path, [`grpc`] in a message of [`envoy`]), and [`permission`] says yes, which takes
+//! an `UpstreamRequest` as forwarding does. Whatever goes wrong is a no.
+
+mod envoy;
+mod grpc;
+mod permission;
+mod question;
+mod stated;
+
+use http::header::HeaderName;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use ipnet::IpNet;
+
+use crate::answer::Answer;
+use crate::downstream::head::Turn;
+use crate::proxy::{self, Core, Passage};
+use crate::rejection::{Reason, Rejection};
+use crate::sanitize::{Peer, Sanitizer};
+use crate::telemetry::Exchange;
+use permission::Permission;
+use question::Question;
+
+/// What is believed at the listener, and stated there, from the configuration.
+#[derive(Debug)]
+pub struct Rules {
+    /// The peers whose questions are answered; empty: nobody's.
+    pub trusted: Vec<IpNet>,
+    /// The one protocol that is spoken; `None`: whichever, as long as a question is in one alone.
+    pub protocol: Option<Protocol>,
+    /// The headers that say who is calling: each permission states all of them.
+    pub identity: Vec<HeaderName>,
+}
+
+/// How a proxy tells of the request that it asks about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// `auth_request` of nginx, as ingress-nginx uses it: `X-Original-URL` and `X-Original-Method`.
+    Nginx,
+    /// `ForwardAuth` of Traefik: `X-Forwarded-Method`, `-Proto`, `-Host` and `-Uri`.
+    Traefik,
+    /// `ext_authz` of Envoy over HTTP: the method itself, and the path below [`PREFIX`].
+    Envoy,
+    /// `ext_authz` of Envoy over gRPC: a message.
+    EnvoyGrpc,
+}
+
+/// Where proxies ask over HTTP, and what Envoy's `path_prefix` has to be.
+pub const PREFIX: &str = "/airside/auth";
+
+impl Protocol {
+    /// The name in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nginx => "nginx",
+            Self::Traefik => "traefik",
+            Self::Envoy => "envoy",
+            Self::EnvoyGrpc => "envoy_grpc",
+        }
+    }
+}
+
+/// Answers one question.
+pub async fn serve(
+    core: &Core,
+    peer: &Peer,
+    turn: Turn,
+    request: Request<Incoming>,
+) -> Response<Answer> {
+    let mut exchange = core.begin(peer, turn, &request);
+    exchange.asked_by_proxy();
+    let over_grpc = grpc::is_call(&request);
+    match judge(core, peer, &mut exchange, request).await {
+        Ok(permission) => {
+            exchange.permitted();
+            if over_grpc {
+                return grpc::allow(&permission, exchange);
+            }
+            proxy::end(permission.answer().map(Answer::own), exchange)
+        }
+        Err(rejection) => {
+            let (rejection, answer) = proxy::refusal(core, rejection, &mut exchange);
+            if over_grpc {
+                return grpc::deny(&rejection, &answer, exchange);
+            }
+            proxy::end(answer.map(Answer::own), exchange)
+        }
+    }
+}
+
+/// The same steps as for a request that comes by itself, but for the first and the last.
+async fn judge(
+    core: &Core,
+    peer: &Peer,
+    exchange: &mut Exchange,
+    request: Request<Incoming>,
+) -> Result<Permission, Rejection> {
+    if !peer.is_trusted() {
+        let found = format!("{} is not in forward_auth.trusted", peer.address());
+        return Err(Rejection::found_that(Reason::CallerUntrusted, found));
+    }
+    let Question { request, client, request_id, protocol, upgrade } =
+        question::read(core, peer, exchange.client(), request).await?;
+    exchange.is_about(request.method(), request.uri(), client.address(), request_id);
+    let sanitizer = &core.gate().sanitizer;
+    let rules = &core.gate().forward_auth;
+    let strays = strays(request.headers(), sanitizer, rules);
+    match proxy::walk(core, &client, exchange, request).await? {
+        Passage::Forward(request) => {
+            let permission = Permission::of(request, rules, upgrade)?;
+            permission.without(strays, protocol)
+        }
+        // `route` gives out no tokens here: whoever asks forwards to Airflow, which has no such path.
+        Passage::Exchange(..) => Err(Reason::NotFound.into()),
+    }
+}
+
+/// Client-made headers that a server behind the proxy might take for ours, but that no permission
+/// replaces: other spellings of the names that it states, and other names that are ours.
+fn strays(headers: &http::HeaderMap, sanitizer: &Sanitizer, rules: &Rules) -> Vec<HeaderName> {
+    let is_stray =
+        |name: &&HeaderName| sanitizer.is_identity(name.as_str()) && !rules.identity.contains(name);
+    headers.keys().filter(is_stray).cloned().collect()
+}
