@@ -75,7 +75,7 @@ def callers_are_who_their_tokens_say(node) -> None:
 
 def its_health_check_and_other_commands_work_in_the_container(node) -> None:
     pod = node.usual
-    pod.inside("healthcheck")
+    node.podman("healthcheck", "run", pod.name)
     checked = pod.inside("check", "--config", "/etc/airside/airside.yaml", "--online")
     assert "no problems" in checked and "hand-off to 127.0.0.1:8081" in checked, checked
     said = pod.inside("explain", node.entra.token(OP, "Op"), "--config", "/etc/airside/airside.yaml")
