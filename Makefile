@@ -1,7 +1,7 @@
 # What a contributor calls; needs cargo, python3 and make, and `fuzz` a C++ compiler.
 
 .PHONY: test test-packages test-all test-airflow forward-auth differential conformance editor page \
-	observability simulation fuzz bench flood soak fmt lint clean-airflow
+	observability image image-test pod simulation fuzz bench flood soak fmt lint clean-airflow
 
 
 # Everything there is, with a table at the end of what ran and what did not.
@@ -9,11 +9,12 @@ test:
 	python3 tests/checks.py
 
 # What a few tests need of Debian: a browser, clients of HTTP/2, a Kerberos KDC and what Airflow's
-# extra for Kerberos is compiled with. As root; without it they are listed as NOT RUN.
+# extra for Kerberos is compiled with, what builds and runs images. As root; without it they are listed as NOT RUN.
 test-packages:
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \
-		chromium curl nghttp2-client krb5-kdc krb5-admin-server krb5-user libkrb5-dev python3-dev
+		chromium curl nghttp2-client krb5-kdc krb5-admin-server krb5-user libkrb5-dev python3-dev \
+		buildah podman crun iproute2 qemu-user-static
 
 # The promises about every release of Airflow; writes the table of docs/compatibility.md.
 test-all:
@@ -57,6 +58,20 @@ page:
 observability:
 	cargo build --profile ci
 	python3 tests/observability/main.py
+
+# The image for both processors, below target/image; needs buildah and rustup. `ARCHS=amd64`.
+image:
+	python3 image/build.py $(or $(ARCHS),amd64 arm64)
+
+# What is in it, whether it runs, and whether all of it is the same when it is compiled once more.
+image-test: image
+	python3 tests/image/main.py --again $(or $(ARCHS),amd64 arm64)
+
+# The image in a pod beside a real Airflow, as a kubelet and a Service treat it; as root.
+pod:
+	python3 tests/airflow/setup.py
+	python3 image/build.py $(if $(filter aarch64,$(shell uname -m)),arm64,amd64)
+	python3 tests/pod/main.py
 
 # Years of key stores' lives in minutes; `DAYS=` and the first `SEED=`.
 simulation:

@@ -217,7 +217,7 @@ impl App {
     }
 
     /// Ends in good order: not ready at once, serving on for `drain.delay` while load balancers
-    /// notice, then finishing what runs within `drain.timeout`. A signal meanwhile ends it at once.
+    /// notice, then finishing what runs within `drain.timeout`. Another signal meanwhile ends it at once.
     /// `true` when everything was finished.
     pub async fn drain(self, signals: &mut Signals) -> bool {
         self.stage.draining();
@@ -226,7 +226,7 @@ impl App {
         let admin = self.admin.clone();
         let finished = tokio::select! {
             finished = self.finish() => finished,
-            () = signals.next() => false,
+            () = signals.insisted() => false,
         };
         admin.abort();
         if finished {

@@ -58,27 +58,48 @@ impl Trigger {
     }
 }
 
-/// SIGTERM and SIGINT.
+/// SIGTERM and SIGINT, and SIGUSR1, which asks for the same end while SIGTERM is yet to come.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    drain: Signal,
+    /// The end has begun by SIGUSR1, so that the next signal does not hurry it.
+    ahead: bool,
 }
 
 impl Signals {
-    /// Takes both signals over from the operating system.
+    /// Takes them over from the operating system.
     pub fn take_over() -> io::Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
         let interrupt = signal(SignalKind::interrupt())?;
-        Ok(Self { terminate, interrupt })
+        let drain = signal(SignalKind::user_defined1())?;
+        Ok(Self { terminate, interrupt, drain, ahead: false })
     }
 
-    /// Waits for the next of either.
+    /// Waits until the end is asked for by any of them.
     pub async fn next(&mut self) {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            () = either(&mut self.terminate, &mut self.interrupt) => {}
+            _ = self.drain.recv() => self.ahead = true,
         }
+    }
+
+    /// Waits until somebody who has asked for the end already will not wait for it any longer. Whoever
+    /// has said so ahead, by SIGUSR1, has SIGTERM still to send: Kubernetes runs the hooks of all
+    /// containers of a pod at once and then stops them one after the other.
+    pub async fn insisted(&mut self) {
+        if self.ahead {
+            either(&mut self.terminate, &mut self.interrupt).await;
+        }
+        either(&mut self.terminate, &mut self.interrupt).await;
+    }
+}
+
+async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
 }
 

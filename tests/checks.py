@@ -7,6 +7,7 @@ A check whose preparation failed does not run; nothing is skipped without a line
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -43,6 +44,7 @@ def main() -> None:
     ]
     lines += airflow_and_all_others()
     lines += [*differential(), *conformance(), *editor(), *page(), *observability(), soak(), fuzz()]
+    lines += image()
     show(lines)
     outcomes = {line.outcome for line in lines}
     everything = os.environ.get("AIRSIDE_REQUIRE_ALL") == "1"
@@ -208,6 +210,33 @@ def observability() -> list[Line]:
         return [*lines, run("observability", main)]
     why = "Prometheus and the collector could not be had: apt-get update, as make test-packages does"
     return [*lines, Line("observability", "NOT RUN", why)]
+
+
+def image() -> list[Line]:
+    """The image for this machine's processor, and a pod that it is in; `make image-test` has both."""
+    missing = [name for name in ["buildah", "rustup"] if shutil.which(name) is None]
+    if missing:
+        why = f"{missing[0]} is missing: make test-packages installs buildah, Rust's installer rustup"
+        return [Line(check, "NOT RUN", why) for check in ("image", "pod")]
+    arch = {"aarch64": "arm64"}.get(platform.machine(), "amd64")
+    lines = [run("build of the image", [sys.executable, "image/build.py", arch])]
+    if lines[0].outcome != "ok":
+        return [*lines, *(Line(check, "NOT RUN", "there is no image") for check in ("image", "pod"))]
+    return [*lines, run("image", [sys.executable, "tests/image/main.py", arch]), pod()]
+
+
+def pod() -> Line:
+    """Airside as a sidecar, in namespaces that only root may make."""
+    programs = ["podman", "crun", "ip", "unshare"]
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
+    missing = [name for name in programs if shutil.which(name, path=path) is None]
+    if missing:
+        return Line("pod", "NOT RUN", f"{missing[0]} is missing: make test-packages installs it")
+    if quiet(["unshare", "--mount", "--net", "--pid", "--fork", "true"]) != 0:
+        return Line("pod", "NOT RUN", "only root may make namespaces, and not in every container")
+    if not (ROOT / "target/airflow/homes/3.3.2.stamp").is_file():
+        return Line("pod", "NOT RUN", "Airflow could not be set up")
+    return run("pod", [sys.executable, "tests/pod/main.py"])
 
 
 def soak() -> Line:

@@ -5,6 +5,7 @@ pub mod completions;
 pub mod config;
 #[cfg(feature = "dev")]
 pub mod dev;
+pub mod drain;
 pub mod explain;
 pub mod healthcheck;
 pub mod schema;
@@ -54,6 +55,8 @@ enum Command {
     Completions(completions::CompletionsArgs),
     /// Ask the running airside whether it is ready: exit code 0 if so
     Healthcheck(healthcheck::HealthcheckArgs),
+    /// Have the running airside send its clients elsewhere and end, ahead of SIGTERM
+    Drain(drain::DrainArgs),
 }
 
 /// The exit codes of every command.
@@ -89,6 +92,7 @@ pub fn run() -> ExitCode {
         Command::Schema => schema::run(),
         Command::Completions(args) => completions::run(&args),
         Command::Healthcheck(args) => healthcheck::run(args, &environment),
+        Command::Drain(args) => drain::run(&args),
     }
 }
 

@@ -1,6 +1,7 @@
-//! The commands around `serve`: `config`, `schema`, `completions`, `healthcheck`.
+//! The commands around `serve`: `config`, `schema`, `completions`, `healthcheck`, `drain`.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -25,6 +26,7 @@ fn the_help_lists_commands_in_the_order_in_which_they_are_met() {
         "schema",
         "completions",
         "healthcheck",
+        "drain",
         "help",
     ];
     assert_eq!(listed, expected, "{}", ended.stdout);
@@ -85,6 +87,29 @@ fn who_is_not_ready_or_not_there_is_not_healthy() {
     }
     let ended = healthcheck(&["--url", "ftp://x"], &[]);
     verdicts.check("usage", ended.code == Some(2), (ended.code, ended.log()));
+}
+
+#[test]
+fn only_an_airside_is_asked_to_drain() {
+    let mut stranger = Command::new("sleep").arg("600").spawn().unwrap();
+    let number = stranger.id().to_string();
+    let mut verdicts = Verdicts::default();
+    for (args, code, word) in [
+        (vec!["drain", "--pid", &number], 1, "is sleep, expected airside"),
+        (vec!["drain"], 1, "--pid"),
+        (vec!["drain", "--pid", "4194305"], 1, "cannot be looked at"),
+        (vec!["drain", "--pid", "0"], 2, "expected the number of a process"),
+        (vec!["drain", "--pid", "airside"], 2, "expected the number of a process"),
+    ] {
+        let ended = Airside::run(&args, &[]);
+        let label = args.join(" ");
+        verdicts.check(&label, ended.code == Some(code), (ended.code, ended.log()));
+        verdicts.check(&label, ended.stderr.contains(word), &ended.stderr);
+    }
+    let alive = stranger.try_wait().unwrap().is_none();
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+    assert!(alive, "whoever is no airside is left alone");
 }
 
 #[test]

@@ -128,6 +128,57 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
+fn asked_to_drain_ahead_it_takes_the_first_sigterm_for_that_end() {
+    let (upstream, release) = held_upstream();
+    let scene = Scene::of(Issuer::start(), upstream, |config| {
+        config.set("/drain/delay", "1s").set("/drain/timeout", "25s")
+    });
+    let (proxy, admin) = (scene.airside.proxy, scene.airside.admin);
+    let held =
+        thread::spawn(move || Request::get("/api/v2/held").bearer(&v2_app().token()).send(proxy));
+    eventually("the request is under way", || scene.upstream.requests().first().map(|_| ()));
+    let asked = Airside::run(&["drain", "--pid", &scene.airside.id().to_string()], &[]);
+    assert_eq!(asked.code, Some(0), "{}", asked.log());
+    eventually("no longer ready", || {
+        (Request::get("/readyz").try_send(admin).ok()?.status == 503).then_some(())
+    });
+    let kept = Request::get("/api/v2/dags").bearer(&v2_app().token()).send(proxy);
+    assert_eq!((kept.status, kept.header("connection")), (200, Some("close")));
+    scene.airside.terminate();
+    wait_until_closed(proxy);
+    release.send(()).unwrap();
+    let answer = held.join().unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let ended = scene.airside.ended_within(DEADLINE);
+    assert_eq!(ended.code, Some(0), "{}", ended.log());
+}
+
+#[test]
+fn asked_to_drain_ahead_it_ends_by_itself_and_at_once_when_told_twice() {
+    let scene = Scene::start();
+    let number = scene.airside.id().to_string();
+    assert_eq!(Airside::run(&["drain", "--pid", &number], &[]).code, Some(0));
+    assert_eq!(scene.airside.ended_within(DEADLINE).code, Some(0));
+
+    let (upstream, _release) = held_upstream();
+    let scene = Scene::of(Issuer::start(), upstream, |config| {
+        config.set("/drain/delay", "5m").set("/drain/timeout", "5m")
+    });
+    let (admin, number) = (scene.airside.admin, scene.airside.id().to_string());
+    assert_eq!(Airside::run(&["drain", "--pid", &number], &[]).code, Some(0));
+    eventually("no longer ready", || {
+        (Request::get("/readyz").try_send(admin).ok()?.status == 503).then_some(())
+    });
+    // Two in a row would be one to the operating system.
+    let log = || scene.airside.log();
+    eventually("the first is received", || {
+        scene.airside.terminate();
+        log().contains("ended before all requests were finished").then_some(())
+    });
+    assert_eq!(scene.airside.ended_within(Duration::from_secs(20)).code, Some(1));
+}
+
+#[test]
 fn while_it_drains_answers_ask_clients_to_connect_anew() {
     let scene = Scene::with(|config| config.set("/drain/delay", "5m"));
     let request = Request::get("/api/v2/dags").bearer(&v2_app().token());
