@@ -1,18 +1,18 @@
 # What a contributor calls; needs cargo, python3 and make, and `fuzz` a C++ compiler.
 
-.PHONY: test test-packages test-all test-airflow differential conformance editor page observability \
+.PHONY: test test-packages test-all test-airflow differential conformance editor page observability guides \
 	simulation fuzz bench flood soak fmt lint clean-airflow
 
 # Everything there is, with a table at the end of what ran and what did not.
 test:
 	python3 tests/checks.py
 
-# What a few tests need of Debian: a browser, clients of HTTP/2, a Kerberos KDC and what Airflow's
+# What a few tests need of Debian: a browser, clients of HTTP/2, openssl, a Kerberos KDC and what Airflow's
 # extra for Kerberos is compiled with. As root; without it they are listed as NOT RUN.
 test-packages:
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \
-		chromium curl nghttp2-client krb5-kdc krb5-admin-server krb5-user libkrb5-dev python3-dev
+		chromium curl openssl iproute2 nghttp2-client krb5-kdc krb5-admin-server krb5-user libkrb5-dev python3-dev
 
 # The promises about every release of Airflow; writes the table of docs/compatibility.md.
 test-all:
@@ -50,6 +50,11 @@ page:
 observability:
 	cargo build --profile ci
 	python3 tests/observability/main.py
+
+# README.md and docs/, followed to the letter; `ARGS=` narrows it to some of them.
+guides:
+	cargo build --profile ci
+	python3 tests/guides/main.py $(ARGS)
 
 # Years of key stores' lives in minutes; `DAYS=` and the first `SEED=`.
 simulation:

@@ -42,7 +42,7 @@ def main() -> None:
             needs="clippy"),
     ]
     lines += airflow_and_all_others()
-    lines += [*differential(), *conformance(), *editor(), *page(), *observability(), soak(), fuzz()]
+    lines += [*differential(), *conformance(), *editor(), *page(), *observability(), guides(), soak(), fuzz()]
     show(lines)
     outcomes = {line.outcome for line in lines}
     everything = os.environ.get("AIRSIDE_REQUIRE_ALL") == "1"
@@ -208,6 +208,14 @@ def observability() -> list[Line]:
         return [*lines, run("observability", main)]
     why = "Prometheus and the collector could not be had: apt-get update, as make test-packages does"
     return [*lines, Line("observability", "NOT RUN", why)]
+
+
+def guides() -> Line:
+    """The documents, followed to the letter; the programs are those that the other tests built."""
+    missing = [name for name in ["bash", "curl", "openssl"] if shutil.which(name) is None]
+    if missing:
+        return Line("guides", "NOT RUN", f"{missing[0]} is missing: make test-packages installs it")
+    return run("guides", [sys.executable, "tests/guides/main.py"])
 
 
 def soak() -> Line:

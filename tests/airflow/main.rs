@@ -30,6 +30,7 @@ mod kerberos;
 mod manager;
 mod microsoft;
 mod programs;
+mod replicas;
 mod routes;
 mod shared_secret;
 mod stock;

@@ -46,9 +46,8 @@ impl Replicas {
                     load.client(client % 2 == 0, |number| call(key, client, number))
                 });
             }
+            let end = load.ending();
             load.goes_on(BETWEEN);
-            // The clients are to end when a step fails, or nobody would see why.
-            let end = Ending(load);
             what(self, load);
             load.goes_on(BETWEEN);
             drop(end);
@@ -69,14 +68,6 @@ impl Replicas {
         let ended = former.ended_within(DEADLINE);
         assert_eq!(ended.code, Some(0), "{}", ended.log());
         self.balancer.replace(place, &self.all[place]);
-    }
-}
-
-struct Ending<'l>(&'l Load);
-
-impl Drop for Ending<'_> {
-    fn drop(&mut self) {
-        self.0.ends();
     }
 }
 

@@ -33,13 +33,23 @@ impl Load {
 
     /// One client; every answer but 200 is a failure, and so is none.
     pub(crate) fn client(&self, keeps: bool, mut next: impl FnMut(usize) -> Request) {
+        self.client_expecting(keeps, |number| (next(number), 200));
+    }
+
+    /// The same, where each request has a status of its own to be answered with.
+    pub(crate) fn client_expecting(
+        &self,
+        keeps: bool,
+        mut next: impl FnMut(usize) -> (Request, u16),
+    ) {
         let mut kept = None;
         for number in 0.. {
             if self.over.load(Relaxed) {
                 return;
             }
-            match self.ask(&mut kept, &next(number)) {
-                Ok(answer) if answer.status == 200 => drop(self.answered.fetch_add(1, Relaxed)),
+            let (request, status) = next(number);
+            match self.ask(&mut kept, &request) {
+                Ok(answer) if answer.status == status => drop(self.answered.fetch_add(1, Relaxed)),
                 Ok(answer) => self.fails(format!("{} {}", answer.status, answer.text())),
                 Err(error) => self.fails(error.to_string()),
             }
@@ -81,8 +91,9 @@ impl Load {
         });
     }
 
-    pub(crate) fn ends(&self) {
-        self.over.store(true, Relaxed);
+    /// The clients end when this is dropped: also when a step between fails, or nobody would see why.
+    pub(crate) fn ending(&self) -> Ending<'_> {
+        Ending(self)
     }
 
     /// Fails the test where a request failed.
@@ -91,5 +102,13 @@ impl Load {
         let (failed, answered) = (failures.len(), self.answered());
         let first: Vec<_> = failures.iter().take(10).collect();
         assert!(failures.is_empty(), "{failed} failed, {answered} were answered: {first:#?}");
+    }
+}
+
+pub(crate) struct Ending<'l>(&'l Load);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.over.store(true, Relaxed);
     }
 }
