@@ -24,6 +24,8 @@ class Run:
     instead: dict[str, str] = field(default_factory=dict)
     # Files that the reader is taken to have.
     files: dict[str, str] = field(default_factory=dict)
+    # Whether the reader is taken to have the program.
+    installed: bool = True
     # What has to be there; where it is not the document was NOT RUN, which fails.
     needs: tuple[Path, ...] = ()
 
@@ -44,8 +46,12 @@ QUICKSTART = Run(
         'python3 -m venv venv': 'mkdir venv',
         'venv/bin/pip install "apache-airflow==3.3.2"': f'ln -s "{AIRFLOW}/bin" venv/bin',
     },
+    installed=False,
     needs=(AIRFLOW / "bin/airflow",),
 )
+
+# Where names of tests stand beside what they prove.
+PROVEN = {"docs/migration.md", "docs/security.md"}
 
 EXAMPLE = """\
 upstream: {url: "http://127.0.0.1:8081"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import signal
 import subprocess
 import tempfile
@@ -12,7 +13,7 @@ import time
 from pathlib import Path
 
 from blocks import Block, blocks
-from documents import ROOT, Run
+from documents import BINARY, ROOT, Run
 
 # A first start of Airflow makes a database.
 PATIENCE = 600.0
@@ -77,13 +78,15 @@ class Shell:
         for name, content in run.files.items():
             (home / name).write_text(content)
         path = os.environ.get("PATH", os.defpath)
+        if run.installed:
+            path = f"{BINARY.parent}{os.pathsep}{path}"
         self.environment = {"PATH": path, "HOME": str(home), "LANG": "C.UTF-8", "TMPDIR": str(home)}
         self.environment |= run.variables
 
     def __enter__(self) -> Shell:
         bash = ["bash", "--noprofile", "--norc"]
         self.child = subprocess.Popen(
-            [*of_its_own(), *bash], cwd=self.home, env=self.environment, text=True,
+            [*of_its_own(), *bash], cwd=self.home, env=self.environment,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             start_new_session=True,
         )
@@ -108,10 +111,11 @@ class Shell:
         # A line that fails ends the block, as a reader would stop there.
         script.write_text(text)
         timer = subprocess.Popen(["sleep", str(PATIENCE)])
-        self.child.stdin.write(
-            f'set -e; trap \'echo "{MARK} $?"\' EXIT\n. ./.block\nset +e; trap - EXIT\n'
-            f'echo "{MARK} 0"\n'
-        )
+        lines = [
+            "set -e", f"trap 'echo \"{MARK} $?\"' EXIT", ". ./.block", "set +e", "trap - EXIT",
+            f'echo "{MARK} 0"', "",
+        ]
+        self.child.stdin.write("\n".join(lines).encode())
         self.child.stdin.flush()
         printed, code = self.read(timer)
         timer.kill()
@@ -119,25 +123,21 @@ class Shell:
         return code, printed
 
     def read(self, timer: subprocess.Popen) -> tuple[str, int]:
-        lines = []
-        watched = self.child.stdout
-        os.set_blocking(watched.fileno(), False)
-        buffer = ""
+        lines, rest = [], b""
         while timer.poll() is None:
-            part = watched.read()
-            if part:
-                buffer += part
-            *whole, buffer = buffer.split("\n")
+            # Bytes as they come: a block may print half a line and go on.
+            if not select.select([self.child.stdout], [], [], 1)[0]:
+                continue
+            part = os.read(self.child.stdout.fileno(), 65536)
+            *whole, rest = (rest + part).split(b"\n")
             for line in whole:
-                before, mark, code = line.partition(f"{MARK} ")
+                before, mark, code = line.decode(errors="replace").partition(f"{MARK} ")
                 if mark and code.isdigit():
                     return "\n".join([*lines, before, ""]), int(code)
-                lines.append(line)
+                lines.append(before + mark + code)
             if not part:
-                if self.child.poll() is not None:
-                    return "\n".join([*lines, buffer]), self.child.returncode or 1
-                time.sleep(0.05)
-        return "\n".join([*lines, buffer, f"no end after {PATIENCE:.0f} s"]), 1
+                return "\n".join([*lines, rest.decode(errors="replace")]), self.child.wait() or 1
+        return "\n".join([*lines, f"no end after {PATIENCE:.0f} s"]), 1
 
     def logs(self) -> str:
         """The ends of the logs that blocks have written."""
