@@ -35,7 +35,8 @@ def faults_of_configurations(document: Path, home: Path) -> tuple[int, list[str]
         )
         if said.returncode != 0:
             where = f"{document.relative_to(ROOT)}:{block.line}"
-            faults.append(f"{where}: check ended with {said.returncode}:\n{said.stdout}{said.stderr}")
+            told = f"check ended with {said.returncode}:\n{said.stdout}{said.stderr}"
+            faults.append(f"{where}: {told}")
     return len(found), faults
 
 
@@ -53,8 +54,7 @@ def made(named: re.Match[str], home: Path) -> str:
 def write(key: str, place: Path, home: Path) -> None:
     if key == "file":
         place.write_text("[]\n")  # revocation.file
-    elif key in ("cert_file", "key_file", "client_ca_file", "ca_file", "client_cert_file",
-                 "client_key_file"):
+    elif key.removeprefix("client_") in ("cert_file", "key_file", "ca_file"):
         certificate, private = home / "certificate.pem", home / "certificate.key"
         if not certificate.exists():
             openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",

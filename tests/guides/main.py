@@ -40,7 +40,8 @@ def main() -> None:
         told, faults = look(document)
         failed |= bool(faults)
         seconds = time.monotonic() - started
-        print(f"{document.relative_to(ROOT)}: {told}, {seconds:.0f} s: {'FAULTS' if faults else 'ok'}")
+        outcome = "FAULTS" if faults else "ok"
+        print(f"{document.relative_to(ROOT)}: {told}, {seconds:.0f} s: {outcome}")
         for fault in faults:
             print(f"  {fault}")
         sys.stdout.flush()
@@ -72,7 +73,8 @@ def look(document: Path) -> tuple[str, list[str]]:
             faults += wrong
     with tempfile.TemporaryDirectory() as home:
         checked, wrong = faults_of_configurations(document, Path(home))
-    told = f"{ran} of {plain} blocks run, {len(shell) - plain} need others, {checked} configurations"
+    others = len(shell) - plain
+    told = f"{ran} of {plain} blocks run, {others} need others, {checked} configurations"
     return told, faults + wrong
 
 

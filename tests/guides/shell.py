@@ -156,8 +156,8 @@ def alive(child: subprocess.Popen) -> bool:
 
 
 def of_its_own() -> list[str]:
-    """What puts a command into a network with nothing but a loopback; nothing where that is refused."""
-    up = "ip link set lo up && exec \"$@\""
+    """What puts a command into a network of a loopback alone; nothing where that is refused."""
+    up = 'ip link set lo up && exec "$@"'
     for unshare in (["unshare", "--net"], ["unshare", "--net", "--map-root-user"]):
         command = [*unshare, "sh", "-c", up, "sh"]
         try:

@@ -91,7 +91,8 @@ impl Load {
         });
     }
 
-    /// The clients end when this is dropped: also when a step between fails, or nobody would see why.
+    /// The clients end when this is dropped: also where a step between fails,
+    /// or nobody would see why.
     pub(crate) fn ending(&self) -> Ending<'_> {
         Ending(self)
     }
