@@ -1,19 +1,19 @@
 # What a contributor calls; needs cargo, python3 and make, and `fuzz` a C++ compiler.
 
 .PHONY: test test-packages test-all test-airflow forward-auth differential conformance editor page \
-	observability image image-test pod simulation fuzz bench flood soak fmt lint clean-airflow
+	observability guides image image-test pod simulation fuzz bench flood soak fmt lint clean-airflow
 
 
 # Everything there is, with a table at the end of what ran and what did not.
 test:
 	python3 tests/checks.py
 
-# What a few tests need of Debian: a browser, clients of HTTP/2, a Kerberos KDC and what Airflow's
+# What a few tests need of Debian: a browser, clients of HTTP/2, openssl, a Kerberos KDC and what Airflow's
 # extra for Kerberos is compiled with, what builds and runs images. As root; without it they are listed as NOT RUN.
 test-packages:
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \
-		chromium curl nghttp2-client krb5-kdc krb5-admin-server krb5-user libkrb5-dev python3-dev \
+		chromium curl openssl nghttp2-client krb5-kdc krb5-admin-server krb5-user libkrb5-dev python3-dev \
 		buildah podman crun iproute2 qemu-user-static
 
 # The promises about every release of Airflow; writes the table of docs/compatibility.md.
@@ -59,6 +59,10 @@ observability:
 	cargo build --profile ci
 	python3 tests/observability/main.py
 
+# README.md and docs/, followed to the letter; `ARGS=` narrows it to some of them.
+guides:
+	cargo build --profile ci
+	python3 tests/guides/main.py $(ARGS)
 # The image for both processors, below target/image; needs buildah and rustup. `ARCHS=amd64`.
 image:
 	python3 image/build.py $(or $(ARCHS),amd64 arm64)

@@ -3,9 +3,10 @@
 //! One airside with one data thread has a processor for itself; issuer, Airflow, callers and
 //! attackers share the other. Valid requests come at a fixed pace, and each is timed from the moment
 //! it was due, so that a late answer cannot hide the wait of the next. Quiet and flooded rounds
-//! alternate, and the medians of their percentiles are compared: whatever else the machine does
-//! falls on both. Attackers go as fast as they are answered, each with its connection, but give way
-//! to callers on the processor that they share, or the table would show their own contention.
+//! alternate, and each flooded one is held against the quiet one just before it: whatever else the
+//! machine does falls on both. Single rounds scatter, so the median of their ratios is judged.
+//! Attackers go as fast as they are answered, each with its connection, but give way to callers on
+//! the processor that they share, or the table would show their own contention.
 
 #![expect(
     clippy::print_stdout,
@@ -37,7 +38,8 @@ use support::keys::{SigningKey, encode, parts};
 use support::scene::Scene;
 use support::upstream::Upstream;
 
-const ROUNDS: usize = 5;
+/// Odd, so that the median is one of them; half a dozen may be spoilt by the machine.
+const ROUNDS: usize = 13;
 const ROUND: Duration = Duration::from_secs(2);
 const CALLERS: u32 = 4;
 /// Of all callers together, a second.
@@ -143,7 +145,8 @@ fn measure(scene: &Scene, flood: &Flood) -> bool {
     let others = 100.0 * Work::now(scene).of_others_since(&work);
     let [p50, p50_flooded] = [&quiet, &flooded].map(|rounds| median(rounds, |round| round.p50));
     let [p99, p99_flooded] = [&quiet, &flooded].map(|rounds| median(rounds, |round| round.p99));
-    let ratio = p99_flooded / p99;
+    let pairs: Vec<_> = quiet.iter().zip(&flooded).collect();
+    let ratio = median(&pairs, |(quiet, flooded)| flooded.p99 / quiet.p99);
     println!(
         "{:<14} {:>9.0} {p50:>8.0} → {p50_flooded:>8.0} {p99:>8.0} → {p99_flooded:>8.0} \
          {ratio:>6.2} {:>8} {others:>5.0} %",
@@ -200,7 +203,7 @@ impl Round {
     }
 }
 
-fn median(rounds: &[Round], of: impl Fn(&Round) -> f64) -> f64 {
+fn median<R>(rounds: &[R], of: impl Fn(&R) -> f64) -> f64 {
     let mut values: Vec<f64> = rounds.iter().map(of).collect();
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]

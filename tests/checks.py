@@ -43,8 +43,8 @@ def main() -> None:
             needs="clippy"),
     ]
     lines += airflow_and_all_others()
-    lines += [*differential(), *conformance(), *editor(), *page(), *observability(), soak(), fuzz()]
-    lines += image()
+    lines += [*differential(), *conformance(), *editor(), *page(), *observability()]
+    lines += [guides(), *image(), soak(), fuzz()]
     show(lines)
     outcomes = {line.outcome for line in lines}
     everything = os.environ.get("AIRSIDE_REQUIRE_ALL") == "1"
@@ -212,6 +212,12 @@ def observability() -> list[Line]:
     return [*lines, Line("observability", "NOT RUN", why)]
 
 
+def guides() -> Line:
+    """The documents, followed to the letter; the programs are those that the other tests built."""
+    missing = [name for name in ["bash", "curl", "openssl"] if shutil.which(name) is None]
+    if missing:
+        return Line("guides", "NOT RUN", f"{missing[0]} is missing: make test-packages installs it")
+    return run("guides", [sys.executable, "tests/guides/main.py"])
 def image() -> list[Line]:
     """The image for this machine's processor, and a pod that it is in; `make image-test` has both."""
     missing = [name for name in ["buildah", "rustup"] if shutil.which(name) is None]

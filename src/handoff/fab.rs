@@ -6,6 +6,7 @@
 //! with FAB again. One request per user asks, the others wait for what it learns.
 
 mod api;
+mod note;
 mod roles;
 mod standing;
 mod trouble;
@@ -207,13 +208,13 @@ impl Fab {
         if id == self.settings.admin_user_id {
             return Err(Trouble::AdminItself(wanted.username.to_owned()));
         }
-        let target = known.map_or(&wanted.roles, |known| known.roles_after(wanted));
-        if found.roles != *target {
+        let latest = standing::latest(known, &found, wanted, clock::now());
+        if found.roles != *latest.0 {
             // What Airflow was told on the former roles must not go on under the new ones.
             if let Some(known) = known {
                 known.end();
             }
-            admin.assign(&found, target, clock::now()).await?;
+            admin.assign(&found, latest, clock::now()).await?;
         }
         let now = clock::now();
         Ok(Known::compared(id, &found, known, wanted, self.settings.cache_ttl, now))
@@ -260,7 +261,7 @@ async fn find_or_create(
     if let Some(found) = admin.find(wanted.username).await? {
         return Ok(found);
     }
-    match admin.create(wanted.username, &wanted.roles).await? {
+    match admin.create(wanted).await? {
         Created::Here(found) => Ok(found),
         Created::NotNow(answer) => match admin.find(wanted.username).await? {
             Some(found) => Ok(found),

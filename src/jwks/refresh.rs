@@ -44,7 +44,7 @@ pub async fn fill(store: &KeyStore, source: &Source) -> Result<Option<i64>, Fetc
 }
 
 /// Keeps the keys of `store` fresh from `source`, and the last good ones in `cache`; never ends.
-/// `jitter` says how much of the time to a refresh is waited: [`jittered`], but in a simulation.
+/// `jitter` says how much of the time to the next fetch is waited: [`jittered`], but in a simulation.
 pub async fn keep_fresh(
     store: Arc<KeyStore>,
     source: Source,
@@ -67,7 +67,7 @@ pub async fn keep_fresh(
             }
             Err(()) => {
                 failures += 1;
-                Instant::now() + backoff(failures).min(refresh)
+                Instant::now() + jitter(backoff(failures).min(refresh))
             }
         };
         store.fetch_follows(next);
@@ -161,7 +161,8 @@ pub fn jittered(span: Duration) -> Duration {
     span.mul_f64(1.0 - 0.2 * f64::from(byte[0]) / 255.0)
 }
 
-/// 1, 2, 4, … seconds, at most half a minute: an issuer that is back is seen soon.
+/// 1, 2, 4, … seconds, at most half a minute, and a little less by the jitter: an issuer that is back
+/// is seen soon, and not by all replicas in the same second.
 fn backoff(failures: u32) -> Duration {
     Duration::from_secs(1 << failures.saturating_sub(1).min(5)).min(Duration::from_secs(30))
 }

@@ -379,7 +379,7 @@ impl World {
             last.begun.elapsed() + TICK < self.schedule.refresh.mul_f64(0.8)
         } else {
             let pause = [1, 2, 4, 8, 16, 30].get(self.failures - 1).copied().unwrap_or(30);
-            last.ended.elapsed() + TICK < Duration::from_secs(pause)
+            last.ended.elapsed() + TICK < Duration::from_secs(pause).mul_f64(0.8)
         };
         if early {
             self.counts.asked += 1;

@@ -63,7 +63,7 @@ fn have_local_users(flight: &Flight, server: &str) {
     said(&command.output().unwrap());
 }
 
-fn for_fab(config: Config) -> Config {
+pub(crate) fn for_fab(config: Config) -> Config {
     config
         .set("/handoff/auth_manager", "fab")
         .set("/handoff/fab", json!({"cache_ttl": format!("{CACHE_TTL}s")}))
@@ -102,7 +102,7 @@ fn user(flight: &Flight, name: &str) -> Option<Value> {
 }
 
 /// The names of this user's roles, sorted; none where there is no such user.
-fn roles(flight: &Flight, name: &str) -> Vec<String> {
+pub(crate) fn roles(flight: &Flight, name: &str) -> Vec<String> {
     let user = user(flight, name).unwrap_or_default();
     let roles = user["roles"].as_array().into_iter().flatten();
     let mut names: Vec<_> = roles.map(|role| role["name"].as_str().unwrap().to_owned()).collect();

@@ -32,6 +32,7 @@ mod microsoft;
 mod programs;
 #[cfg(feature = "proxy-tests")]
 mod proxies;
+mod replicas;
 mod routes;
 mod shared_secret;
 mod stock;

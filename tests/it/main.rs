@@ -46,6 +46,7 @@ mod prefixes;
 mod proxy_protocol;
 mod refusals;
 mod reload;
+mod replicas;
 mod revocation;
 mod routes;
 mod shipped;

@@ -1,10 +1,7 @@
 //! Kubernetes swaps what is mounted while everybody calls: the kubelet's way of doing it, with the
 //! configuration and the secrets in volumes of their own.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,6 +16,7 @@ use crate::support::http2::Http2;
 use crate::support::issuer::Issuer;
 use crate::support::keys::{SigningKey, try_open_hs512};
 use crate::support::upstream::Upstream;
+use crate::support::volume::Volume;
 use crate::support::wait::eventually;
 
 /// What SPEC promises of changed files.
@@ -26,45 +24,6 @@ const PROMISED: Duration = Duration::from_secs(5);
 const SECRETS: [&str; 2] =
     [SECRET, "another secret of the tests only: not random, but of sixty-four bytes and more too"];
 const ROLES: [&str; 2] = ["Op", "Viewer"];
-
-/// A volume as the kubelet mounts it: files are links through `..data`, which is a link to a folder
-/// that is made anew for each change.
-struct Volume {
-    folder: PathBuf,
-    current: Option<PathBuf>,
-}
-
-impl Volume {
-    fn new(folder: PathBuf) -> Self {
-        fs::create_dir(&folder).unwrap();
-        Self { folder, current: None }
-    }
-
-    fn path(&self, file: &str) -> String {
-        self.folder.join(file).display().to_string()
-    }
-
-    /// The steps of `AtomicWriter.Write` (`pkg/volume/util/atomic_writer.go`), in their order: the
-    /// folder that was is removed last.
-    fn write(&mut self, name: &str, files: &[(&str, String)]) {
-        let made = self.folder.join(name);
-        fs::create_dir(&made).unwrap();
-        for (file, content) in files {
-            fs::write(made.join(file), content).unwrap();
-        }
-        symlink(name, self.folder.join("..data_tmp")).unwrap();
-        fs::rename(self.folder.join("..data_tmp"), self.folder.join("..data")).unwrap();
-        for (file, _) in files {
-            let link = self.folder.join(file);
-            if !link.is_symlink() {
-                symlink(Path::new("..data").join(file), link).unwrap();
-            }
-        }
-        if let Some(former) = self.current.replace(made) {
-            fs::remove_dir_all(former).unwrap();
-        }
-    }
-}
 
 /// How many were answered, and what was wrong with those that were not.
 #[derive(Default)]

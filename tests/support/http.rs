@@ -197,7 +197,7 @@ impl Connection {
         Self::try_open(address).unwrap_or_else(|error| panic!("{address}: {error}"))
     }
 
-    fn try_open(address: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn try_open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, DEADLINE)?;
         Ok(Self { reader: Reader::new(stream) })
     }

@@ -11,6 +11,7 @@
 
 pub(crate) mod airflow;
 pub(crate) mod airside;
+pub(crate) mod balancer;
 pub(crate) mod claims;
 pub(crate) mod collector;
 pub(crate) mod config;
@@ -23,9 +24,11 @@ pub(crate) mod http2;
 pub(crate) mod issuer;
 pub(crate) mod keys;
 pub(crate) mod listener;
+pub(crate) mod load;
 pub(crate) mod oidc;
 pub(crate) mod scene;
 pub(crate) mod terminator;
 pub(crate) mod tls;
 pub(crate) mod upstream;
+pub(crate) mod volume;
 pub(crate) mod wait;

@@ -3,13 +3,12 @@
 //! (apache-airflow-providers-fab, `auth_manager/api_fastapi`).
 
 use std::collections::HashSet;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, SET_COOKIE, USER_AGENT};
 use http::request::Builder;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use humantime::{format_rfc3339_seconds, parse_rfc3339};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -19,7 +18,9 @@ use super::super::airflow_token::{Minter, Subject};
 use super::super::answers::{cut, detail, numbers, told};
 use super::super::{Airflow, UpstreamRequest, random_id};
 use super::Settings;
+use super::note::Note;
 use super::roles::Roles;
+use super::standing::Wanted;
 use super::trouble::Trouble;
 use crate::clock::{self, Timestamp};
 use crate::token::jws::Parts;
@@ -37,8 +38,8 @@ pub(super) struct Found {
     pub(super) username: String,
     pub(super) roles: Roles,
     pub(super) created_on: Option<String>,
-    /// When airside last took a role away, where it says so.
-    pub(super) lowered_at: Option<Timestamp>,
+    /// What an airside left there for all.
+    pub(super) note: Note,
     pub(super) created_by_us: bool,
     pub(super) active: bool,
 }
@@ -122,14 +123,14 @@ impl Found {
 
 impl From<UserAnswer> for Found {
     fn from(user: UserAnswer) -> Self {
-        let lowered_at = user.last_name.strip_prefix(LOWERED).and_then(timestamp);
+        let created_by_us = user.email == mark(&user.username);
         Self {
-            created_by_us: user.email == mark(&user.username),
+            note: if created_by_us { Note::read(&user.last_name) } else { Note::default() },
+            created_by_us,
             roles: user.roles.into_iter().flatten().map(|role| role.name).collect(),
             active: user.active == Some(true),
             username: user.username,
             created_on: user.created_on,
-            lowered_at,
         }
     }
 }
@@ -171,15 +172,17 @@ impl<'a, A: Airflow> Admin<'a, A> {
     }
 
     /// Creates the user with these roles, marked as ours, with a password that nobody knows.
-    pub(super) async fn create(&self, username: &str, roles: &Roles) -> Result<Created, Trouble> {
+    pub(super) async fn create(&self, wanted: &Wanted<'_>) -> Result<Created, Trouble> {
+        let username = wanted.username;
         let password = random_id().zip(random_id());
         let password = password.map(|(one, two)| one + &two).ok_or_else(|| Trouble::Odd {
             asked: "for a password".into(),
             answer: "no random bytes".into(),
         })?;
+        let note = Note { said_at: Some(wanted.issued_at), lowered_at: None };
         let body = json!({
             "username": username, "email": mark(username), "first_name": username,
-            "last_name": LAST_NAME, "roles": listed(roles), "password": password,
+            "last_name": note.to_string(), "roles": listed(&wanted.roles), "password": password,
         });
         let answer = self.send(Method::POST, USERS, Some(&body)).await?;
         // FAB answers 500 to the second of two at once, which its table refuses.
@@ -190,19 +193,21 @@ impl<'a, A: Airflow> Admin<'a, A> {
         Ok(Created::Here(user.into()))
     }
 
-    /// Gives the user these roles and no others. Where that takes something away from a user that
-    /// airside created, when it did is written beside it, for those who were not here.
+    /// Gives the user these roles and no others, which a token says that was issued then. That is
+    /// noted beside the roles of a user that airside created, for those who were not here; and so
+    /// is when something was taken away.
     pub(super) async fn assign(
         &self,
         user: &Found,
-        roles: &Roles,
+        (roles, said_at): (&Roles, Timestamp),
         now: Timestamp,
     ) -> Result<(), Trouble> {
-        let lowers = user.created_by_us && !roles.cover(&user.roles);
-        let (mask, body) = if lowers {
-            let now = UNIX_EPOCH + Duration::from_secs(now.unix());
-            let last_name = format!("{LOWERED}{}", format_rfc3339_seconds(now));
-            ("roles,last_name", json!({ "roles": listed(roles), "last_name": last_name }))
+        let (mask, body) = if user.created_by_us {
+            let lowers = !roles.cover(&user.roles);
+            let lowered_at = if lowers { Some(now) } else { user.note.lowered_at };
+            let note = Note { said_at: Some(said_at), lowered_at };
+            let body = json!({ "roles": listed(roles), "last_name": note.to_string() });
+            ("roles,last_name", body)
         } else {
             ("roles", json!({ "roles": listed(roles) }))
         };
@@ -303,8 +308,6 @@ const PACKAGE: &str = "apache-airflow-providers-fab";
 const RELEASE_FOR: Duration = Duration::from_secs(600);
 /// Of `ab_user.first_name` (`auth_manager/models`), which holds the name as well.
 const MOST_OF_A_NAME: usize = 256;
-const LAST_NAME: &str = "(airside)";
-const LOWERED: &str = "(airside: roles lowered) ";
 /// What a path segment holds as it is (RFC 3986, section 2.3).
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -328,11 +331,6 @@ fn user_path(username: &str) -> Result<String, Trouble> {
 
 fn listed(roles: &Roles) -> Vec<Value> {
     roles.names().map(|name| json!({ "name": name })).collect()
-}
-
-fn timestamp(text: &str) -> Option<Timestamp> {
-    let since = parse_rfc3339(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
-    Some(Timestamp::from_unix(since.as_secs()))
 }
 
 fn read<T: DeserializeOwned>(answer: &Response<Bytes>) -> Option<T> {
@@ -381,7 +379,7 @@ mod tests {
             Found::from(UserAnswer {
                 username: username.into(),
                 email: email.into(),
-                last_name: LAST_NAME.into(),
+                last_name: "-".into(),
                 roles: None,
                 active: Some(true),
                 created_on: None,

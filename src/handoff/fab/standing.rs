@@ -62,12 +62,13 @@ impl Known {
         cache_ttl: Duration,
         now: Timestamp,
     ) -> Self {
-        let roles = before.map_or(&wanted.roles, |known| known.roles_after(wanted)).clone();
+        let (roles, said_at) = latest(before, found, wanted, now);
+        let roles = roles.clone();
         let unchanged = |known: &&Self| known.basis.holds() && known.roles == roles;
         Self {
             basis: before.filter(unchanged).map(|known| known.basis.clone()).unwrap_or_default(),
             shadow: Shadow::cast(found, before, &roles, cache_ttl, now),
-            said_at: before.map_or(wanted.issued_at, |known| known.said_at.max(wanted.issued_at)),
+            said_at,
             created_on: found.created_on.clone(),
             compared_at: now,
             id,
@@ -98,8 +99,8 @@ impl Known {
         self.basis.holds() && self.created_on == found.created_on
     }
 
-    /// The user's roles, now that this token has come: those of the token issued last.
-    pub(super) fn roles_after<'r>(&'r self, wanted: &'r Wanted<'_>) -> &'r Roles {
+    /// The user's roles, as far as is known here, now that this token has come.
+    fn roles_after<'r>(&'r self, wanted: &'r Wanted<'_>) -> &'r Roles {
         if wanted.issued_at < self.said_at { &self.roles } else { &wanted.roles }
     }
 
@@ -138,6 +139,25 @@ impl Known {
     }
 }
 
+/// The user's roles, now that this token has come, and when the token was issued that says so: the
+/// one issued last, whichever airside it came to.
+pub(super) fn latest<'r>(
+    before: Option<&'r Known>,
+    found: &'r Found,
+    wanted: &'r Wanted<'_>,
+    now: Timestamp,
+) -> (&'r Roles, Timestamp) {
+    let here = before.map(|known| (&known.roles, known.said_at));
+    let here = here.filter(|(_, said_at)| wanted.issued_at < *said_at);
+    let (roles, said_at) = here.unwrap_or((&wanted.roles, wanted.issued_at));
+    // A time that is still to come would make every token an older one.
+    let noted = found.note.said_at.filter(|noted| *noted <= now.after(MOST_AHEAD));
+    match noted {
+        Some(noted) if noted > said_at => (&found.roles, noted),
+        _ => (roles, said_at),
+    }
+}
+
 impl Shadow {
     /// What `roles`, now in force, do not cover of those that were.
     fn cast(
@@ -157,7 +177,7 @@ impl Shadow {
             return Some(Self { roles: Some(former.union(&still)), until: now.after(lasts) });
         }
         // Who was not here when another airside lowered the roles cannot know which they were.
-        let told = found.lowered_at.map(|then| then.min(now).after(lasts));
+        let told = found.note.lowered_at.map(|then| then.min(now).after(lasts));
         let told = told.filter(|until| before.is_none() && now < *until);
         earlier.or(told.map(|until| Self { roles: None, until }))
     }
@@ -165,9 +185,12 @@ impl Shadow {
 
 /// For what Airflow was just reading when the roles changed, and for whole seconds being cut off.
 const MARGIN: Duration = Duration::from_secs(2);
+/// How far an issuer's clock may be ahead: the most that `leeway` can be.
+const MOST_AHEAD: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 mod tests {
+    use super::super::note::Note;
     use super::*;
 
     const TTL: Duration = Duration::from_secs(30);
@@ -244,7 +267,8 @@ mod tests {
             (Some(1_000_000), 131, Some("lowered")),
             (Some(1_000_000), 132, None),
         ] {
-            let found = Found { lowered_at: lowered_at.map(at), ..found(&["Viewer"]) };
+            let note = Note { said_at: None, lowered_at: lowered_at.map(at) };
+            let found = Found { note, ..found(&["Viewer"]) };
             let known = known(&found, None, &wanted, 100);
             assert_eq!(refusal(&known, &wanted, now), expected, "{lowered_at:?}");
         }
@@ -278,6 +302,33 @@ mod tests {
                 assert_eq!(refusal(&known, &wanted, 101), refused, "{names:?} {issued_at}");
             }
         }
+    }
+
+    #[test]
+    fn a_token_that_came_to_another_airside_counts_as_well() {
+        for (noted, issued_at, expected, refused) in [
+            // What another has been told counts, though it never came here.
+            (Some(50), 49, &["Viewer"][..], None),
+            (Some(50), 50, &["Op"], None),
+            (Some(50), 51, &["Op"], None),
+            (None, 49, &["Op"], None),
+            // Nobody has been told what is still to come.
+            (Some(1_000_000), 49, &["Op"], None),
+        ] {
+            let note = Note { said_at: noted.map(at), lowered_at: None };
+            let found = Found { note, ..found(&["Viewer"]) };
+            let wanted = wants(&["Op"], issued_at);
+            let (roles_now, said_at) = latest(None, &found, &wanted, at(100));
+            assert_eq!(*roles_now, roles(expected), "{noted:?} {issued_at}");
+            let known = known(&found, None, &wanted, 100);
+            assert_eq!((&known.roles, known.said_at), (roles_now, said_at));
+            assert_eq!(refusal(&known, &wanted, 101), refused, "{noted:?} {issued_at}");
+        }
+        // And one that was told more here than is noted goes on with that.
+        let here = known(&found(&["Op"]), None, &wants(&["Op"], 60), 100);
+        let note = Note { said_at: Some(at(50)), lowered_at: None };
+        let found = Found { note, ..found(&["Viewer"]) };
+        assert_eq!(latest(Some(&here), &found, &wants(&["Data"], 40), at(130)).0, &roles(&["Op"]));
     }
 
     #[test]

@@ -1,0 +1,104 @@
+//! Three replicas before one Airflow with FAB: who comes to all of them at once is one user, and
+//! replicas are restarted one after the other while everybody goes on.
+
+use std::sync::Barrier;
+use std::thread;
+
+use serde_json::json;
+
+use crate::fab::{self, RELEASES};
+use crate::flight::{Flight, post};
+use crate::support::airside::Airside;
+use crate::support::balancer::Balancer;
+use crate::support::config::Config;
+use crate::support::http::Request;
+use crate::support::issuer::Issuer;
+use crate::support::load::Load;
+use crate::support::wait::DEADLINE;
+
+const REPLICAS: usize = 3;
+/// Airflow on `SQLite` is slow, and its other tests are told so too: see [`Flight`].
+const CLIENTS: usize = 3;
+const BETWEEN: usize = 15;
+
+/// Replicas beside the one of the flight, before the same Airflow.
+fn replicas(flight: &Flight, issuer: &Issuer) -> [(Config, Airside); REPLICAS] {
+    std::array::from_fn(|_| {
+        let config = Config::new(&issuer.url(), &flight.airflow.url());
+        let config = fab::for_fab(config).set("/drain/delay", "2s");
+        let airside = Airside::start(&config);
+        (config, airside)
+    })
+}
+
+#[test]
+fn who_comes_to_all_replicas_at_once_is_one_user_of_fab() {
+    let (flight, issuer) = (RELEASES[0].flight(), Issuer::start());
+    let replicas = replicas(&flight, &issuer);
+    for number in 40..45 {
+        let oid = fab::oid(number);
+        let token = fab::of(&oid, &["Airflow.User", "Airflow.Viewer"]);
+        let me = Request::get("/ui/auth/me").bearer(&token);
+        let start = Barrier::new(REPLICAS);
+        thread::scope(|scope| {
+            for (_, replica) in &replicas {
+                scope.spawn(|| {
+                    start.wait();
+                    let answer = replica.ask(&me);
+                    assert_eq!(answer.status, 200, "{}\n{}", answer.text(), replica.log());
+                    assert_eq!(answer.json()["username"], oid);
+                });
+            }
+        });
+        let all =
+            Request::get("/auth/fab/v1/users?limit=100").bearer(&flight.airflow.login("admin"));
+        let all = flight.ask_airflow(&all).json();
+        let named = all["users"].as_array().unwrap().iter();
+        let named: Vec<_> = named.filter(|user| user["username"] == oid).collect();
+        assert_eq!(named.len(), 1, "{named:?}");
+        assert_eq!(fab::roles(&flight, &oid), ["User", "Viewer"]);
+    }
+}
+
+#[test]
+fn a_rolling_restart_before_airflow_fails_no_request() {
+    let (flight, issuer) = (RELEASES[0].flight(), Issuer::start());
+    let mut replicas = replicas(&flight, &issuer);
+    let balancer = Balancer::before(replicas.iter().map(|(_, replica)| replica));
+    let load = Load::on(balancer.address());
+    let calls = |client: usize, number: usize| {
+        let oid = fab::oid(50 + u32::try_from(client).unwrap());
+        let token = fab::of(&oid, &["Airflow.Op"]);
+        // One of them writes, so that no two do at once.
+        match (client, number % 5) {
+            (0, 0) => {
+                let key = format!("restart-{}", number / 5);
+                let body = json!({"key": key, "value": "some value"});
+                let request = post("/api/v2/variables", &body).bearer(&token);
+                (request, 201)
+            }
+            _ => (Request::get("/api/v2/dags").bearer(&token), 200),
+        }
+    };
+    thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let load = &load;
+            scope.spawn(move || {
+                load.client_expecting(client % 2 == 0, |number| calls(client, number));
+            });
+        }
+        let end = load.ending();
+        load.goes_on(BETWEEN);
+        for (place, (config, replica)) in replicas.iter_mut().enumerate() {
+            replica.terminate();
+            let former = std::mem::replace(replica, Airside::start(config));
+            assert_eq!(former.ended_within(DEADLINE).code, Some(0));
+            balancer.replace(place, replica);
+            load.goes_on(BETWEEN);
+        }
+        drop(end);
+    });
+    load.assert_whole();
+    println!("{} requests, none failed; connections {:?}", load.answered(), balancer.given());
+    assert!(balancer.given().iter().all(|given| *given > 0));
+}
