@@ -43,7 +43,7 @@ impl Replicas {
             let load = &load;
             for client in 0..CLIENTS {
                 scope.spawn(move || {
-                    load.client(client % 2 == 0, |number| call(key, client, number))
+                    load.client(client % 2 == 0, |number| call(key, client, number));
                 });
             }
             let end = load.ending();
@@ -53,12 +53,8 @@ impl Replicas {
             drop(end);
         });
         load.assert_whole();
-        println!("{} requests, none failed; connections {:?}", load.answered(), self.given());
-        assert!(self.given().iter().all(|given| *given > 0), "{:?}", self.given());
-    }
-
-    fn given(&self) -> Vec<usize> {
-        self.balancer.given()
+        let given = self.balancer.given();
+        assert!(given.iter().all(|given| *given > 0), "{given:?}");
     }
 
     /// Ends the replica as Kubernetes does, and puts another there.

@@ -1,4 +1,4 @@
-//! What Kubernetes mounts of a ConfigMap or Secret, and how the kubelet changes it.
+//! What Kubernetes mounts of a `ConfigMap` or Secret, and how the kubelet changes it.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,4 +1,4 @@
-//! A token is denied at all replicas: a ConfigMap that each has mounted for itself.
+//! A token is denied at all replicas: a `ConfigMap` that each has mounted for itself.
 
 use std::time::{Duration, Instant};
 

@@ -99,13 +99,13 @@ fn a_secret_changes_with_the_pods_without_a_failed_request() {
     let mut airflows: Vec<_> = (0..REPLICAS).map(|_| knowing(SECRET)).collect();
     let mut replicas = Replicas::start(|place| draining(&issuer, &airflows[place].url()));
     replicas.under_load(SigningKey::shared(), |replicas, load| {
-        for place in 0..REPLICAS {
+        for (place, former) in airflows.iter_mut().enumerate() {
             let airflow = knowing(NEXT_SECRET);
             let config = draining(&issuer, &airflow.url());
             config.file("airflow.secret", NEXT_SECRET);
             replicas.restart(place, &config);
             // The sidecar has ended last: nobody asks this one any more.
-            airflows[place] = airflow;
+            *former = airflow;
             load.goes_on(BETWEEN);
         }
     });
