@@ -1,18 +1,18 @@
 # What a contributor calls; needs cargo, python3 and make, and `fuzz` a C++ compiler.
 
 .PHONY: test test-packages test-all test-airflow differential conformance editor page observability \
-	simulation fuzz bench flood soak fmt lint clean-airflow
+	charts simulation fuzz bench flood soak fmt lint clean-airflow
 
 # Everything there is, with a table at the end of what ran and what did not.
 test:
 	python3 tests/checks.py
 
 # What a few tests need of Debian: a browser, clients of HTTP/2, a Kerberos KDC and what Airflow's
-# extra for Kerberos is compiled with. As root; without it they are listed as NOT RUN.
+# extra for Kerberos is compiled with, and what makes a pod of two processes. As root; without it they are listed as NOT RUN.
 test-packages:
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \
-		chromium curl nghttp2-client krb5-kdc krb5-admin-server krb5-user libkrb5-dev python3-dev
+		chromium curl nghttp2-client krb5-kdc krb5-admin-server krb5-user libkrb5-dev python3-dev iproute2 openssl
 
 # The promises about every release of Airflow; writes the table of docs/compatibility.md.
 test-all:
@@ -50,6 +50,17 @@ page:
 observability:
 	cargo build --profile ci
 	python3 tests/observability/main.py
+
+# The Helm chart, the values for Airflow's (run with real Airflows too) and kustomize's objects; with AIRFLOW_CHART=, a folder or package
+# of the official chart (several with `:` between), in that too. `WRITE=1` writes what is made from others.
+charts:
+	cargo build --profile ci
+	python3 tests/charts/main.py $(WRITE:1=--write)
+	python3 tests/airflow/setup.py
+	python3 tests/charts/main.py --pods
+ifdef AIRFLOW_CHART
+	AIRFLOW_CHART=$(AIRFLOW_CHART) python3 tests/charts/main.py --official
+endif
 
 # Years of key stores' lives in minutes; `DAYS=` and the first `SEED=`.
 simulation:
