@@ -1,7 +1,7 @@
 # What a contributor calls; needs cargo, python3 and make, and `fuzz` a C++ compiler.
 
 .PHONY: test test-packages test-all test-airflow forward-auth differential conformance editor page \
-	observability guides image image-test pod simulation fuzz bench flood soak fmt lint clean-airflow
+	observability guides charts image image-test pod simulation fuzz bench flood soak fmt lint clean-airflow
 
 
 # Everything there is, with a table at the end of what ran and what did not.
@@ -9,7 +9,8 @@ test:
 	python3 tests/checks.py
 
 # What a few tests need of Debian: a browser, clients of HTTP/2, openssl, a Kerberos KDC and what Airflow's
-# extra for Kerberos is compiled with, what builds and runs images. As root; without it they are listed as NOT RUN.
+# extra for Kerberos is compiled with, what builds and runs images, what makes a pod of processes. As root;
+# without it they are listed as NOT RUN.
 test-packages:
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \
@@ -63,6 +64,19 @@ observability:
 guides:
 	cargo build --profile ci
 	python3 tests/guides/main.py $(ARGS)
+
+# The Helm chart, the values for Airflow's (run with real Airflows too) and kustomize's objects; with
+# AIRFLOW_CHART=, a folder or package of the official chart (several with `:` between), in that too.
+# `WRITE=1` writes what is made from others.
+charts:
+	cargo build --profile ci
+	python3 tests/charts/main.py $(WRITE:1=--write)
+	python3 tests/airflow/setup.py
+	python3 tests/charts/main.py --pods
+ifdef AIRFLOW_CHART
+	AIRFLOW_CHART=$(AIRFLOW_CHART) python3 tests/charts/main.py --official
+endif
+
 # The image for both processors, below target/image; needs buildah and rustup. `ARCHS=amd64`.
 image:
 	python3 image/build.py $(or $(ARCHS),amd64 arm64)

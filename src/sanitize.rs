@@ -5,7 +5,7 @@
 //! that a server behind us might fold into ours; then forwarding headers of peers who are not
 //! trusted.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
@@ -380,9 +380,12 @@ fn hops(headers: &HeaderMap, peer: &Peer) -> HeaderValue {
     HeaderValue::from_bytes(&all.join(&b", "[..])).unwrap_or_else(|_| peer.forwarded_for.clone())
 }
 
-/// The address in one hop. A client can put any bytes before it: they must not hide it.
+/// The address in one hop, without a port: Azure's Application Gateway writes `address:port` (Microsoft
+/// Learn, "How an application gateway works"). A client can put any bytes before it: they must not hide
+/// it.
 fn address(hop: &[u8]) -> Option<IpAddr> {
-    std::str::from_utf8(hop.trim_ascii()).ok()?.parse().ok()
+    let hop = std::str::from_utf8(hop.trim_ascii()).ok()?;
+    hop.parse().or_else(|_| hop.parse().map(|hop: SocketAddr| hop.ip())).ok()
 }
 
 /// `[A-Za-z0-9._-]{1,128}`, and no token: what may stand in a log line as it is.
@@ -532,6 +535,10 @@ mod tests {
             ("10.8.8.8", "10.8.8.8"),
             ("garbage", PEER),
             ("198.51.100.1, garbage", PEER),
+            ("203.0.113.9, 198.51.100.1:53124", "198.51.100.1"),
+            ("198.51.100.1:53124, 10.9.9.9:443", "198.51.100.1"),
+            ("[2001:db8::7]:53124", "2001:db8::7"),
+            ("198.51.100.1:", PEER),
         ] {
             let request = request(&[("X-Forwarded-For", field)]);
             let provenance = sanitizer.provenance(request.headers(), &peer(true));
