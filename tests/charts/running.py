@@ -192,7 +192,11 @@ def faults_of_the_end(sidecar: Sidecar, airside, airflow, health: str) -> Iterat
         airside.send_signal(signal.SIGTERM)
         yield from answers(8080, "GET", health, 200)
     else:
-        # A native sidecar last, when Airflow has ended.
+        # The hooks of both at once: airside's has it drain, and Airflow's sleeps for longer.
+        programs.run(programs.BINARY, "drain", "--pid", str(airside.pid))
+        yield from answers(9090, "GET", "/readyz", 503, wait=2)
+        yield from answers(8080, "GET", health, 200)
+        # A native sidecar is stopped last, when Airflow has ended.
         airflow.send_signal(signal.SIGTERM)
         airflow.wait(60)
         airside.send_signal(signal.SIGTERM)

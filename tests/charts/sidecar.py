@@ -106,6 +106,13 @@ def faults_of_airside(sidecar: Sidecar, pod: dict, config: dict) -> Iterable[str
     native = sidecar.part == "api-server"
     if (container.get("restartPolicy") == "Always") != native:
         yield "a native sidecar, or not"
+    hook = container.get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command")
+    if hook != (["/airside", "drain"] if native else None):
+        yield f"the hook of airside is {hook}"
+    slept = int(sidecar.values[sidecar.key]["containerLifecycleHooks"]["preStop"]["exec"]["command"][1])
+    delay = int(config.get("drain", {}).get("delay", "5s").removesuffix("s"))
+    if delay >= slept:
+        yield f"Airflow is stopped after {slept} s, clients are told to leave it for {delay} s"
     mounted = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     if sidecar.jwt:
