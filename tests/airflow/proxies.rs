@@ -137,22 +137,28 @@ fn what_a_client_writes_in_the_name_of_airside_reaches_nobody() {
                 ("open", Request::get("/api/v2/version"), None),
                 ("shell", Request::get("/"), None),
                 ("session", me().cookie("_token=x"), None),
-                ("granted", me().bearer(&token), Some(APP)),
+                ("granted", me().bearer(&token).cookie("_token=x"), Some(APP)),
             ];
             for (label, request, user) in requests {
-                echo.take();
-                let forged = request.header(name, "mallory").header("Connection", name);
-                let answer = forged.send(proxy.address);
-                let label = format!("{kind:?}, {label}: {name}");
-                let seen = echo.take();
-                let reached = seen.iter().any(|seen| seen.text().contains("mallory"));
-                // Dots are no letters of a name to WSGI, nor anything to Airflow; Envoy lets them be.
-                let harmless = name.contains('.') && kind == Kind::EnvoyHttp;
-                verdicts.check(&label, !reached || harmless, (answer.status, &seen));
-                for seen in seen {
-                    let told = seen.all("x-airside-user");
-                    let expected: Vec<&str> = user.into_iter().collect();
-                    verdicts.check(&label, told == expected, &seen);
+                let forged = request.header(name, "mallory");
+                let nominated = forged.clone().header("Connection", name);
+                for (how, forged) in [("as it is", forged), ("nominated", nominated)] {
+                    echo.take();
+                    let answer = forged.send(proxy.address);
+                    let label = format!("{kind:?}, {label}, {how}: {name}");
+                    let seen = echo.take();
+                    let reached = seen.iter().any(|seen| seen.text().contains("mallory"));
+                    // Dots are no letters of a name to WSGI, nor to Airflow; Envoy lets them be.
+                    let harmless = name.contains('.') && kind == Kind::EnvoyHttp;
+                    verdicts.check(&label, !reached || harmless, (answer.status, &seen));
+                    for seen in seen {
+                        let told = seen.all("x-airside-user");
+                        let expected: Vec<&str> = user.into_iter().collect();
+                        verdicts.check(&label, told == expected, &seen);
+                        // One identity, not two.
+                        let alone = user.is_none() || seen.header("cookie").is_none();
+                        verdicts.check(&label, alone, &seen);
+                    }
                 }
             }
         }
