@@ -270,13 +270,8 @@ fn combinations_that_cannot_work_are_refused() {
 
 #[test]
 fn what_is_not_yet_there_is_refused_by_name() {
-    let mut verdicts = Verdicts::default();
-    for (pointer, value, word) in [("/access/ui", json!("login"), "login")] {
-        let ended = Airside::fails(&sound().set(pointer, value));
-        verdicts.check(pointer, ended.code == Some(78), (ended.code, ended.log()));
-        verdicts.check(pointer, ended.stdout.is_empty(), &ended.stdout);
-        verdicts.check(pointer, ended.stderr.contains(word), &ended.stderr);
-    }
+    let ended = refused(&sound().set("/access/ui", "login"));
+    assert!(ended.stderr.contains("login"), "{}", ended.stderr);
 }
 
 #[test]
