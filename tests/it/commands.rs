@@ -95,7 +95,7 @@ fn only_an_airside_is_asked_to_drain() {
     let number = stranger.id().to_string();
     let mut verdicts = Verdicts::default();
     for (args, code, word) in [
-        (vec!["drain", "--pid", &number], 1, "is sleep, expected airside"),
+        (vec!["drain", "--pid", &number], 1, "expected airside: say with --pid"),
         (vec!["drain"], 1, "--pid"),
         (vec!["drain", "--pid", "4194305"], 1, "cannot be looked at"),
         (vec!["drain", "--pid", "0"], 2, "expected the number of a process"),
