@@ -3,7 +3,6 @@
 .PHONY: test test-packages test-all test-airflow forward-auth differential conformance editor page \
 	observability guides charts image image-test pod simulation fuzz bench flood soak fmt lint clean-airflow
 
-
 # Everything there is, with a table at the end of what ran and what did not.
 test:
 	python3 tests/checks.py

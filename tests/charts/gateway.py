@@ -147,9 +147,6 @@ INCOMPLETE: dict[str, tuple[dict, list[str]]] = {
         ["config.handoff", "how Airflow is told"]),
 }
 
-if "forward_auth" not in (ROOT / "config/airside.schema.json").read_text():
-    del FLAGS["a port for proxies that ask"], WRONG["a port for proxies that nobody reaches"]
-
 
 def checks() -> Iterable[tuple[str, list[str]]]:
     """Each with what is wrong."""
