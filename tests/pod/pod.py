@@ -82,7 +82,7 @@ class Pod:
         environment = {
             "PATH": "/usr/bin:/bin", "HOME": str(self.home), "AIRFLOW_HOME": str(self.home),
             "LANG": "C.UTF-8", "TZ": "UTC", "FORWARDED_ALLOW_IPS": "127.0.0.1",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.database}",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.database}?timeout=60",
             "AIRFLOW__API_AUTH__JWT_SECRET": secret,
             "AIRFLOW__API__SECRET_KEY": "shared by all pods",
             "AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).resolve().parents[1] / "airflow/dags"),
