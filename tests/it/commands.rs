@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::support::airside::{Airside, Ended};
 use crate::support::config::{Config, SECRET};
+use crate::support::entra::{CLIENT_ID, TENANT};
 use crate::support::expect::Verdicts;
 use crate::support::issuer::Issuer;
 use crate::support::scene::Scene;
@@ -117,7 +118,7 @@ fn only_an_airside_is_asked_to_drain() {
 fn an_airside_that_does_not_wait_for_the_signal_is_not_ended_by_it() {
     // It reads a token to explain, and knows no SIGUSR1.
     let mut other = Command::new(env!("CARGO_BIN_EXE_airside"))
-        .arg("explain")
+        .args(["explain", "--entra-tenant", TENANT, "--entra-client-id", CLIENT_ID])
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
