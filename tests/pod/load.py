@@ -26,12 +26,14 @@ class Load:
         self.failed: list[str] = []
         self.written: list[str] = []
         self.ended = threading.Event()
+        # SQLite, which stands in for a cluster's database, refuses who writes beside another.
+        self.writing = threading.Lock()
         kinds = [
             ("new connection", 0.05, False, self.read),
             ("kept connection", 0.05, True, self.read),
             # Longer than it takes to drain: such a connection is closed while nobody uses it.
             ("idle connection", 11.0, True, self.read),
-            ("writes", 0.2, True, self.write),
+            ("writes", 0.5, True, self.write),
         ]
         self.callers = [
             threading.Thread(target=self.call, args=[f"{kind} {number}", *rest], daemon=True)
@@ -71,7 +73,8 @@ class Load:
     def write(self, connection, name: str) -> tuple:
         """Something that must be carried out once."""
         key = name.replace(" ", "_")
-        status, said = ask(connection, "POST", WRITE, self.token, {"key": key, "value": "1"})
+        with self.writing:
+            status, said = ask(connection, "POST", WRITE, self.token, {"key": key, "value": "1"})
         if status == 201:
             self.written.append(key)
         return status, said

@@ -141,7 +141,7 @@ def a_rolling_restart_fails_no_request(node) -> str:
         new = started(node, service, database)
         service.remove(pod)
         # Ten seconds on, Airflow has had its SIGTERM, and airside may have had its own.
-        finish = threading.Timer(10, held.finish, [new])
+        finish = threading.Timer(10, held.finish, [new, load.writing])
         if pod is old[0]:
             finish.start()
         codes.append(pod.stop())
@@ -172,16 +172,19 @@ class Held:
     def __init__(self, pod, run: str, token: str) -> None:
         self.run, self.token = run, token
         self.answer: tuple = ()
+        self.finished: tuple = ()
         self.thread = threading.Thread(target=self.wait, args=[pod], daemon=True)
         self.thread.start()
 
     def wait(self, pod) -> None:
         self.answer = pod.ask("GET", f"{self.run}/wait?interval=0.5", self.token)
 
-    def finish(self, pod) -> None:
-        pod.ask("PATCH", self.run, self.token, {"state": "success"})
+    def finish(self, pod, writing: threading.Lock) -> None:
+        with writing:
+            self.finished = pod.ask("PATCH", self.run, self.token, {"state": "success"})
 
     def ended(self) -> tuple:
+        assert self.finished and self.finished[0] == 200, self.finished
         self.thread.join(30)
         status, lines = self.answer
         return status, json.loads(lines.splitlines()[-1])["state"]
