@@ -13,7 +13,11 @@ from entra import CLIENT_ID, HOST, TENANT
 
 FILE = Path(__file__).resolve().parents[2] / "config/helm/sidecar-airflow3.values.yaml"
 # What a user of the file writes in the place of these words.
-INSTEAD = {"YOUR-TENANT-ID": TENANT, "YOUR-CLIENT-ID": CLIENT_ID}
+INSTEAD = {
+    "YOUR-TENANT-ID": TENANT, "YOUR-CLIENT-ID": CLIENT_ID,
+    # Where the node's Service connects from.
+    "YOUR-INGRESS-NETWORK": "10.244.0.0/24",
+}
 
 VALUES = yaml.safe_load(FILE.read_text())
 AIRFLOW = VALUES["apiServer"]
