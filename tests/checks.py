@@ -53,8 +53,8 @@ def main() -> None:
     sys.exit(bool(failed) or (everything and bool(not_run)))
 
 
-# By name and one by one: what no registry that a run can count on has, so that only who has it at hand
-# can run it. Told as NOT RUN all the same.
+# By name and one by one: what needs something that this project does not install, and is told as NOT
+# RUN all the same.
 MAY_BE_LEFT_OUT = {"values in the official Airflow chart"}
 
 

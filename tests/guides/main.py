@@ -50,9 +50,8 @@ def main() -> None:
 
 def look(document: Path) -> tuple[str, list[str]]:
     """What was looked at, and what is wrong."""
-    faults = [
-        *faults_of_links(document), *faults_of_tests(document), *faults_of_commands(document),
-    ]
+    commands, wrong = faults_of_commands(document)
+    faults = [*faults_of_links(document), *faults_of_tests(document), *wrong]
     name = str(document.relative_to(ROOT))
     shell = [block for block in blocks(document) if block.info.split(" ")[0] == "sh"]
     for block in shell:
@@ -74,7 +73,8 @@ def look(document: Path) -> tuple[str, list[str]]:
     with tempfile.TemporaryDirectory() as home:
         checked, wrong = faults_of_configurations(document, Path(home))
     others = len(shell) - plain
-    told = f"{ran} of {plain} blocks run, {others} need others, {checked} configurations"
+    told = (f"{ran} of {plain} blocks run, {others} need others, {commands} commands, "
+            f"{checked} configurations")
     return told, faults + wrong
 
 

@@ -43,21 +43,39 @@ def all_tests() -> str:
     return "\n".join(source.read_text() for source in sources)
 
 
-def faults_of_commands(document: Path) -> Iterator[str]:
+def faults_of_commands(document: Path) -> tuple[int, list[str]]:
+    """How many commands there are, and what is wrong with them."""
+    count, faults = 0, []
     for block in blocks(document):
         if block.info.split(" ")[0] not in ("", "sh"):
             continue
-        for command in commands(block):
-            for fault in faults_of(command):
-                yield f"{document.relative_to(ROOT)}:{block.line}: {shlex.join(command)}: {fault}"
+        where = f"{document.relative_to(ROOT)}:{block.line}"
+        found = list(commands(block))
+        count += len(found)
+        faults += [f"{where}: {shlex.join(one)}: {fault}" for one in found for fault in faults_of(one)]
+        # Nothing else has the image's path of the program, so it is a command wherever it stands.
+        named = len(re.findall(r"(?<!\S)/airside(?=\s)", code(block)))
+        read = sum(one[0] == "/airside" for one in found)
+        if read != named:
+            faults.append(f"{where}: /airside stands there {named} times, {read} were read as commands")
+    return count, faults
+
+
+def code(block: Block) -> str:
+    """Without comments, each command in one line."""
+    text = re.sub(r"\\\n\s*", " ", block.text)
+    return re.sub(r"(?:^|\s)#.*", "", text)
+
+
+# Where a command begins: with the line, behind what ends or opens another, as what a container runs.
+START = r"(?:^|[|;&(]|\$\s|\s(?:--|exec\s+\S+)\s)\s*"
+PROGRAM = re.compile(START + r"(?=(?:\S*/)?airside\s)")
 
 
 def commands(block: Block) -> Iterator[list[str]]:
-    """Each that begins with `airside`, as its words."""
-    text = re.sub(r"\\\n\s*", " ", block.text)
-    text = re.sub(r"(?:^|\s)#.*", "", text)
-    for line in text.split("\n"):
-        for start in re.finditer(r"(?:^|[|;&(]|\$\s)\s*(?=airside\s)", line):
+    """Each whose program is airside, in whatever folder, as its words."""
+    for line in code(block).split("\n"):
+        for start in PROGRAM.finditer(line):
             rest = line[start.end():]
             try:
                 lexer = shlex.shlex(rest, posix=True, punctuation_chars="|;&<>()")

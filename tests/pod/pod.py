@@ -1,5 +1,5 @@
-"""One pod: Airflow's API server on loopback, airside from its image before it, and what the kubelet
-does with both, as a native sidecar has it: airside is first to start and last to end."""
+"""One pod: Airflow's API server on loopback, airside from its image before it, both as values.py has
+them, and what the kubelet does with both: a native sidecar is first to start and last to end."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ import threading
 import time
 from pathlib import Path
 
-from entra import CLIENT_ID, HOST, TENANT
+import values
 from volume import Volume
 
 AIRFLOW = Path(__file__).resolve().parents[2] / "target/airflow"
 SECRET = "a secret of Airflow and its sidecar, 64 bytes or more as HS512 wants it to be"
-TRAFFIC, ADMIN = 8080, 9090
-HEALTH = "/api/v2/monitor/health"
-# As the sidecar's values have them, but for the periods, which are shorter here.
+# The chart's: where its Service leads and its probes ask.
+TRAFFIC, HEALTH = 8080, "/api/v2/monitor/health"
+STARTED, READY = values.probe("startupProbe"), values.probe("readinessProbe")
+# Of the probes; shorter than the file's.
 PERIOD = 0.5
-PRE_STOP = 8.0
-GRACE = 30.0
 BOOT = 180.0
 
 
@@ -37,9 +36,9 @@ class Pod:
         self.database = database or new_database(self.home / "airflow.db")
         node.connect(name, address)
         self.config = Volume(self.home / "config", {
-            "airside.yaml": configuration(), "authority.pem": node.entra.authority.read_text()})
-        # `defaultMode: 0440`: root's group alone, which `fsGroup: 0` puts the container in.
-        self.secret = Volume(self.home / "secret", {"jwt-secret": SECRET}, mode=0o440)
+            "airside.yaml": values.configuration(), "authority.pem": node.entra.authority.read_text()})
+        self.secret = Volume(
+            self.home / "secret", {"jwt-secret": SECRET}, mode=values.mode("airside-jwt"))
         self.cache = self.home / "cache"
         self.cache.mkdir()
         # An emptyDir: root's, anybody may write, setgid by fsGroup.
@@ -65,31 +64,34 @@ class Pod:
     def start_airside(self) -> None:
         """The native sidecar: the rest of the pod waits for its startup probe alone."""
         from node import limits
+        volumes = {"airside-config": self.config.place, "airside-jwt": self.secret.place,
+                   "airside-cache": self.cache}
         self.node.podman(
             "run", "--detach", f"--name={self.name}", f"--network=ns:/run/netns/{self.name}",
-            "--cgroups=disabled", *limits(), "--read-only", "--read-only-tmpfs=false",
-            "--cap-drop=ALL", "--security-opt=no-new-privileges", "--group-add=0",
-            f"--volume={self.config.place}:/etc/airside:ro",
-            f"--volume={self.secret.place}:/run/secrets/airflow:ro",
-            f"--volume={self.cache}:/var/cache/airside",
+            "--cgroups=disabled", *limits(), *values.rights(),
+            # `fsGroup: 0` of the chart's pods.
+            "--group-add=0",
+            *(f"--env={name}={value}" for name, value in values.variables(values.AIRSIDE).items()),
+            *(f"--volume={volumes[name]}:{place}{':ro' if read_only else ''}"
+              for name, (place, read_only) in values.mounts().items()),
             f"--volume={self.resolver}:/etc/resolv.conf:ro",
-            "airside", "serve", "--config", "/etc/airside/airside.yaml")
-        within(30, "startupProbe of airside", lambda: self.probe(ADMIN, "/livez") == 200)
+            "airside", *values.AIRSIDE["args"])
+        within(30, "startupProbe of airside", lambda: self.probe(*STARTED) == 200)
 
     def start_airflow(self) -> None:
-        """As the sidecar's values start it, with its variables as the chart sets them."""
+        """With the file's arguments and variables, beside those that the chart sets."""
         secret = (self.secret.place / "jwt-secret").read_text()
         environment = {
-            "PATH": "/usr/bin:/bin", "HOME": str(self.home), "AIRFLOW_HOME": str(self.home),
-            "LANG": "C.UTF-8", "TZ": "UTC", "FORWARDED_ALLOW_IPS": "127.0.0.1",
+            "PATH": f"{AIRFLOW / 'servers/3.3.2/bin'}:/usr/bin:/bin",
+            "HOME": str(self.home), "AIRFLOW_HOME": str(self.home), "LANG": "C.UTF-8", "TZ": "UTC",
+            # Pods share the file; writers wait for each other, as they would not with PostgreSQL.
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.database}?timeout=60",
             "AIRFLOW__API_AUTH__JWT_SECRET": secret,
             "AIRFLOW__API__SECRET_KEY": "shared by all pods",
             "AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).resolve().parents[1] / "airflow/dags"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        }
-        command = ["ip", "netns", "exec", self.name, str(AIRFLOW / "servers/3.3.2/bin/airflow"),
-                   "api-server", "--host", "127.0.0.1", "--port", "8081", "--proxy-headers"]
+        } | values.variables(values.AIRFLOW)
+        command = ["ip", "netns", "exec", self.name, *values.AIRFLOW["args"]]
         with open(self.home / "airflow.log", "ab") as log:
             self.airflow = subprocess.Popen(
                 command, env=environment, cwd=self.home, stdin=subprocess.DEVNULL, stdout=log,
@@ -100,7 +102,7 @@ class Pod:
         def probe() -> None:
             while not self.terminating:
                 self.healthy = (
-                    self.probe(ADMIN, "/readyz") == 200 and self.probe(TRAFFIC, HEALTH) == 200)
+                    self.probe(*READY) == 200 and self.probe(TRAFFIC, HEALTH) == 200)
                 time.sleep(PERIOD)
         self.watching = threading.Thread(target=probe, daemon=True)
         self.watching.start()
@@ -124,20 +126,27 @@ class Pod:
 
     # The kubelet ends it.
 
-    def stop(self, hook: bool = True) -> dict[str, int]:
-        """Runs the hooks of both containers at once; then SIGTERM to Airflow and, when that has ended,
-        to airside (`killContainer` in the kubelet's kuberuntime_container.go). Without `hook` airside
-        has none. The exit code of each."""
+    def stop(self) -> dict[str, int]:
+        """Runs the hooks of both containers at once; SIGTERM to Airflow when its own has ended, and to
+        airside when Airflow has (`killContainer` in the kubelet's kuberuntime_container.go). The exit
+        code of each."""
         self.terminating = True
-        deadline = time.monotonic() + GRACE
-        if hook:
-            self.node.podman("exec", self.name, "/airside", "drain")
-        time.sleep(PRE_STOP)
+        deadline = time.monotonic() + values.GRACE
+        hook = threading.Thread(target=self.run_hook_of_airside)
+        hook.start()
+        if values.hook_of_airflow():
+            subprocess.run(values.hook_of_airflow(), check=True)
         self.airflow.send_signal(signal.SIGTERM)
         codes = {"airflow": self.airflow.wait(max(2, deadline - time.monotonic()))}
+        hook.join()
         left = max(2, int(deadline - time.monotonic()))
         self.node.podman("stop", f"--time={left}", self.name)
         return codes | {"airside": self.exit_code()}
+
+    def run_hook_of_airside(self) -> None:
+        """The kubelet ends a container whose hook fails all the same; the load shows it."""
+        if values.hook_of_airside():
+            self.node.podman("exec", self.name, *values.hook_of_airside(), fails=True)
 
     def exit_code(self) -> int:
         return int(self.node.podman("inspect", "--format={{.State.ExitCode}}", self.name))
@@ -186,21 +195,6 @@ def ask(connection, method: str, path: str, token: str | None = None, body: obje
     said = answer.read()
     kind = answer.getheader("Content-Type") or ""
     return answer.status, json.loads(said) if "json" in kind and "ndjson" not in kind else said
-
-
-def configuration() -> str:
-    """The ConfigMap's airside.yaml; JSON is YAML."""
-    return json.dumps({
-        "upstream": {"url": "http://127.0.0.1:8081"},
-        "issuers": [
-            {"name": "entra", "type": "entra", "tenant": TENANT, "client_id": CLIENT_ID,
-             "authority": f"https://{HOST}", "ca_file": "/etc/airside/authority.pem"},
-            {"name": "airflow", "type": "airflow", "secret_file": "/run/secrets/airflow/jwt-secret"},
-        ],
-        "handoff": {"type": "airflow_token", "secret_file": "/run/secrets/airflow/jwt-secret"},
-        "keys": {"cache_dir": "/var/cache/airside"},
-        "drain": {"delay": "5s", "timeout": "15s"},
-    })
 
 
 def new_database(place: Path) -> Path:

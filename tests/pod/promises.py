@@ -14,8 +14,9 @@ from pathlib import Path
 import jwt
 
 from load import READ, WRITE, Load
-from pod import ADMIN, HEALTH, SECRET, TRAFFIC, ask, new_database, within
+from pod import HEALTH, READY, SECRET, TRAFFIC, ask, new_database, within
 from service import Service
+from values import role
 
 OP, VIEWER = str(uuid.uuid4()), str(uuid.uuid4())
 RUNS = "/api/v2/dags/demo/dagRuns"
@@ -26,7 +27,7 @@ def airside_starts_before_airflow_and_never_says_it_is_healthy(node) -> None:
     """Airflow's containers start only when the sidecar's startup probe has succeeded."""
     pod = node.usual = node.pod()
     pod.start_airside()
-    within(15, "airside is ready without Airflow", lambda: pod.probe(ADMIN, "/readyz") == 200)
+    within(15, "airside is ready without Airflow", lambda: pod.probe(*READY) == 200)
     for path in (HEALTH, "/api/v2/version"):
         status = pod.probe(TRAFFIC, path)
         assert status in (502, 503), f"{path} without Airflow: {status}"
@@ -65,7 +66,7 @@ def callers_are_who_their_tokens_say(node) -> None:
     authority."""
     pod = node.usual
     assert node.entra.asked, "nobody asked for keys"
-    op, viewer = node.entra.token(OP, "Op"), node.entra.token(VIEWER, "Viewer")
+    op, viewer = node.entra.token(OP, role("Op")), node.entra.token(VIEWER, role("Viewer"))
     assert pod.ask("GET", READ)[0] == 401
     assert pod.ask("GET", READ, viewer)[0] == 200
     assert pod.ask("POST", RUNS, viewer, {"logical_date": None})[0] == 403
@@ -78,21 +79,22 @@ def its_health_check_and_other_commands_work_in_the_container(node) -> None:
     node.podman("healthcheck", "run", pod.name)
     checked = pod.inside("check", "--config", "/etc/airside/airside.yaml", "--online")
     assert "no problems" in checked and "hand-off to 127.0.0.1:8081" in checked, checked
-    said = pod.inside("explain", node.entra.token(OP, "Op"), "--config", "/etc/airside/airside.yaml")
+    token = node.entra.token(OP, role("Op"))
+    said = pod.inside("explain", token, "--config", "/etc/airside/airside.yaml")
     assert OP in said, said
 
 
 def keys_outlive_the_container_while_nobody_answers(node) -> str:
     """The cache is in an emptyDir, which a container's crash leaves as it is."""
     pod = node.usual
-    [kept] = [file for file in pod.cache.iterdir() if file.is_file()]
+    [kept] = [file for file in pod.cache.rglob("*") if file.is_file()]
     assert (kept.stat().st_uid, kept.stat().st_mode & 0o777) == (65532, 0o600)
     known = pod.resolver.read_text()
     pod.end_airside()
     # A name server that is not there.
     pod.resolver.write_text(known.replace(node.entra.address, "10.244.0.254"))
     pod.start_airside()
-    token = node.entra.token(VIEWER, "Viewer")
+    token = node.entra.token(VIEWER, role("Viewer"))
     within(15, "it is let in by the keys on disk", lambda: pod.ask("GET", READ, token)[0] == 200)
     pod.resolver.write_text(known)
     return f"({kept.name})"
@@ -100,7 +102,7 @@ def keys_outlive_the_container_while_nobody_answers(node) -> str:
 
 def a_rotated_secret_is_taken_up_by_its_link(node) -> str:
     """The kubelet swaps `..data`; Airflow has its secret in its environment and starts anew."""
-    pod, token = node.usual, node.entra.token(VIEWER, "Viewer")
+    pod, token = node.usual, node.entra.token(VIEWER, role("Viewer"))
     new = SECRET[::-1]
     own = {
         name: jwt.encode(
@@ -127,7 +129,7 @@ def a_rolling_restart_fails_no_request(node) -> str:
     """Two pods behind a Service are replaced one by one under load, each new one ready first; a
     request that is under way in the first is finished there after Airflow got its SIGTERM."""
     database = new_database(node.home / "shared.db")
-    token = node.entra.token(OP, "Op")
+    token = node.entra.token(OP, role("Op"))
     service = Service(SERVICE)
     old = [started(node, service, database) for _ in range(2)]
     status, run = old[0].ask("POST", RUNS, token, {"logical_date": None})
@@ -145,7 +147,7 @@ def a_rolling_restart_fails_no_request(node) -> str:
         codes.append(pod.stop())
     time.sleep(2)
     load.stop()
-    assert not load.failed, "\n".join(load.failed)
+    assert not load.failed, "\n".join([f"{len(load.failed)} failed, first:", *load.failed[:10]])
     assert held.ended() == (200, "success"), held.ended()
     assert codes == [{"airflow": 0, "airside": 0}] * 2, codes
     status, kept = ask_service(f"{WRITE}?limit=1", token)
