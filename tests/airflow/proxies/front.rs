@@ -95,12 +95,22 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     pub(crate) fn start(kind: Kind, airside: SocketAddr, airflow: SocketAddr) -> Self {
+        Self::bent(kind, airside, airflow, |shipped| shipped)
+    }
+
+    /// With the file that ships as the hook bends it.
+    pub(crate) fn bent(
+        kind: Kind,
+        airside: SocketAddr,
+        airflow: SocketAddr,
+        hook: impl FnOnce(String) -> String,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Where nginx keeps bodies it becomes somebody else, who may look there.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
         let address = free();
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/forward-auth");
-        let shipped = fs::read_to_string(shipped.join(kind.file())).unwrap();
+        let shipped = hook(fs::read_to_string(shipped.join(kind.file())).unwrap());
         let mut command = match kind {
             Kind::Nginx => nginx(folder.path(), &shipped, address, airside, airflow),
             Kind::EnvoyHttp | Kind::EnvoyGrpc => {
@@ -158,7 +168,7 @@ fn nginx(
         &[
             ("server airflow-api-server:8080;", &format!("server {airflow};")),
             ("server airside:8084;", &format!("server {airside};")),
-            ("listen 8443;", &format!("listen {address};")),
+            ("listen 8080;", &format!("listen {address};")),
         ],
     );
     fs::write(folder.join("site.conf"), site).unwrap();
@@ -191,7 +201,7 @@ fn envoy(
     let changes = [
         at("address: airflow-api-server, port_value: 8080", airflow),
         at("address: airside, port_value: 8084", airside),
-        at("address: 0.0.0.0, port_value: 8443", address),
+        at("address: 0.0.0.0, port_value: 8080", address),
     ];
     let changes: Vec<_> = changes.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
     fs::write(folder.join("envoy.yaml"), with(shipped, &changes)).unwrap();
