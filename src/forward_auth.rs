@@ -4,8 +4,10 @@
 //! what differs is the last step. Instead of being forwarded, what the hand-off made for Airflow is
 //! the answer: [`question`] reads what is asked, as one of the [`Protocol`]s has it ([`stated`] in
 //! headers or a path, [`grpc`] in a message of [`envoy`]), and [`permission`] says yes, which takes
-//! an `UpstreamRequest` as forwarding does. Whatever goes wrong is a no.
+//! an `UpstreamRequest` as forwarding does, and sees to what the proxy's client wrote ([`clients`]).
+//! Whatever goes wrong is a no.
 
+mod clients;
 mod envoy;
 mod grpc;
 mod permission;
@@ -21,8 +23,9 @@ use crate::answer::Answer;
 use crate::downstream::head::Turn;
 use crate::proxy::{self, Core, Passage};
 use crate::rejection::{Reason, Rejection};
-use crate::sanitize::{Peer, Sanitizer};
+use crate::sanitize::Peer;
 use crate::telemetry::Exchange;
+use clients::Clients;
 use permission::Permission;
 use question::Question;
 
@@ -71,11 +74,15 @@ pub async fn serve(
     core: &Core,
     peer: &Peer,
     turn: Turn,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Response<Answer> {
+    let spoken = core.gate().forward_auth.protocol;
+    clients::forget_request_id(request.headers_mut(), spoken);
     let mut exchange = core.begin(peer, turn, &request);
     exchange.asked_by_proxy();
-    let over_grpc = grpc::is_call(&request);
+    // A denial of a call is a 200, which another proxy than Envoy would take for a yes.
+    let over_grpc =
+        grpc::is_call(&request) && spoken.is_none_or(|protocol| protocol == Protocol::EnvoyGrpc);
     match judge(core, peer, &mut exchange, request).await {
         Ok(permission) => {
             exchange.permitted();
@@ -108,23 +115,13 @@ async fn judge(
     let Question { request, client, request_id, protocol, upgrade } =
         question::read(core, peer, exchange.client(), request).await?;
     exchange.is_about(request.method(), request.uri(), client.address(), request_id);
-    let sanitizer = &core.gate().sanitizer;
     let rules = &core.gate().forward_auth;
-    let strays = strays(request.headers(), sanitizer, rules);
+    let clients = Clients::of(request.headers(), &core.gate().sanitizer);
     match proxy::walk(core, &client, exchange, request).await? {
         Passage::Forward(request) => {
-            let permission = Permission::of(request, rules, upgrade)?;
-            permission.without(strays, protocol)
+            Permission::of(request, rules, upgrade)?.without(clients, protocol)
         }
         // `route` gives out no tokens here: whoever asks forwards to Airflow, which has no such path.
         Passage::Exchange(..) => Err(Reason::NotFound.into()),
     }
-}
-
-/// Client-made headers that a server behind the proxy might take for ours, but that no permission
-/// replaces: other spellings of the names that it states, and other names that are ours.
-fn strays(headers: &http::HeaderMap, sanitizer: &Sanitizer, rules: &Rules) -> Vec<HeaderName> {
-    let is_stray =
-        |name: &&HeaderName| sanitizer.is_identity(name.as_str()) && !rules.identity.contains(name);
-    headers.keys().filter(is_stray).cloned().collect()
 }

@@ -9,8 +9,8 @@ use super::lint::{UNIX, network};
 use super::password_login;
 use super::problem::Findings;
 use super::written::{
-    AdminStatus, AuthManager, Door, Entra, ExecutionApi, ForwardAuth, Handoff, HandoffType, Issuer,
-    Upstream, UpstreamAddress, Written,
+    AdminStatus, AuthManager, Door, Entra, ExecutionApi, ForwardAuth, Handoff, HandoffType,
+    Headers, Issuer, Upstream, UpstreamAddress, Written,
 };
 use crate::jwks::fetch::{Url, is_loopback};
 
@@ -86,6 +86,33 @@ impl Look<'_, '_, '_> {
             let why = "a proxy that loses a header of its own leaves it to its clients to tell which request is judged";
             let hint = "the one that asks: nginx, traefik, envoy or envoy_grpc";
             self.findings.warn("forward_auth.protocol", "nothing", why, hint);
+        }
+        self.copied_headers();
+    }
+
+    /// Proxies copy the headers that their files name.
+    fn copied_headers(&mut self) {
+        let Some(handoff) = &self.written.handoff else {
+            return;
+        };
+        let (headers, usual) = (&handoff.headers, Headers::default());
+        let fab = handoff.fab.as_ref().map(|fab| {
+            ("handoff.fab.remote_user_header", &fab.remote_user_header, "X-Remote-User".to_owned())
+        });
+        let names = [
+            ("handoff.headers.user", &headers.user, usual.user),
+            ("handoff.headers.roles", &headers.roles, usual.roles),
+            ("handoff.headers.issuer", &headers.issuer, usual.issuer),
+            ("handoff.headers.assertion", &headers.assertion, usual.assertion),
+        ];
+        for (place, name, usual) in names.into_iter().chain(fab) {
+            if !name.eq_ignore_ascii_case(&usual) {
+                let why = format!(
+                    "the files in config/forward-auth copy {usual}: a proxy with one of them does not hand this header on"
+                );
+                let hint = "this name wherever the proxy's file has the other one";
+                self.findings.warn(place, name, &why, hint);
+            }
         }
     }
 

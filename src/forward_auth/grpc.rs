@@ -97,7 +97,7 @@ impl Call {
             return Err(malformed("a query or fragment beside the path, which has them"));
         }
         let raw = header_map.into_iter().flat_map(|map| map.headers).map(named);
-        let fields = headers.into_iter().map(Ok).chain(raw);
+        let fields = headers.into_iter().map(told).chain(raw);
         let mut all = HeaderMap::new();
         for field in fields {
             let (name, value) = field?;
@@ -110,7 +110,10 @@ impl Call {
                 None if name.starts_with(':') => {}
                 None => {
                     let (name, value) = header(&name, &value)?;
-                    all.append(name, value);
+                    if all.len() >= MOST_HEADERS || all.try_append(name, value).is_err() {
+                        let found = format!("more than {MOST_HEADERS} headers");
+                        return Err(Rejection::found_that(Reason::HeadersTooLarge, found));
+                    }
                 }
             }
         }
@@ -120,6 +123,15 @@ impl Call {
     }
 }
 
+/// A header of `headers`, where one without a value may be one whose value was not passed on.
+fn told((name, value): (String, Vec<u8>)) -> Result<(String, Vec<u8>), Rejection> {
+    if value.is_empty() {
+        return Err(malformed("a header without a value, or with one that was not passed on"));
+    }
+    Ok((name, value))
+}
+
+/// A header of `header_map`, which has values as they are: none is none.
 fn named(field: envoy::HeaderValue) -> Result<(String, Vec<u8>), Rejection> {
     let envoy::HeaderValue { key, value, raw_value } = field;
     if !value.is_empty() && !raw_value.is_empty() && value != raw_value {
@@ -129,15 +141,11 @@ fn named(field: envoy::HeaderValue) -> Result<(String, Vec<u8>), Rejection> {
 }
 
 /// Envoy's words for what is not UTF-8 have been nothing, and `!` (CVE-2023-27488): Airflow would see
-/// another value than the one that is judged. So such a header is refused, and one without a value,
-/// which may be one that was not passed on.
+/// another value than the one that is judged. So such a header is refused.
 fn header(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), Rejection> {
     let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
         return Err(malformed("a header whose name is none"));
     };
-    if value.is_empty() {
-        return Err(malformed(format!("{name} has no value")));
-    }
     match HeaderValue::from_bytes(value) {
         Ok(value) if str::from_utf8(value.as_bytes()).is_ok() => Ok((name, value)),
         _ => Err(malformed(format!("{name} is not UTF-8, or has control characters"))),
@@ -219,6 +227,8 @@ fn answer(message: &CheckResponse, status: StatusCode, exchange: Exchange) -> Re
     Answer::ending_with(response, status, exchange)
 }
 
+/// Ten times what Envoy takes unless told otherwise (`max_headers_count`).
+const MOST_HEADERS: usize = 1000;
 const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
 /// Whether it is compressed, and the length.
 const PREFIX: usize = 5;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HeaderName};
 use http::{HeaderMap, HeaderValue, Response};
 
+use super::clients::Clients;
 use super::question::{Upgrade, malformed};
 use super::{Protocol, Rules};
 use crate::handoff::{Bearer, UpstreamRequest};
@@ -44,20 +45,35 @@ impl Permission {
         Ok(Self { set, removed, removes: false })
     }
 
-    /// The same without these headers of the client, where who asks can remove them; otherwise the
-    /// request is refused, since nobody would.
+    /// The same without what the client wrote, where who asks certainly removes or replaces it. A name of
+    /// ours that the proxy's own file decides about is refused: no honest client sends one, and what
+    /// that file forgets is then nobody's.
     pub(super) fn without(
         mut self,
-        strays: Vec<HeaderName>,
+        clients: Clients,
         protocol: Protocol,
     ) -> Result<Self, Rejection> {
+        let is_set = |name: &HeaderName| self.set.iter().any(|(set, _)| set == name);
+        let stray = clients.identity.iter().find(|name| match protocol {
+            // It copies what it is configured to.
+            Protocol::Nginx | Protocol::Traefik => true,
+            // It removes what it is told to, but sets what it is configured to.
+            Protocol::Envoy => is_set(name),
+            Protocol::EnvoyGrpc => false,
+        });
+        if let Some(stray) = stray {
+            let found = format!("{stray} from a client, which only airside may write");
+            return Err(malformed(found));
+        }
         self.removes = matches!(protocol, Protocol::Envoy | Protocol::EnvoyGrpc);
-        match strays.first() {
-            Some(stray) if !self.removes => {
-                let found = format!("{stray}, which Airflow might take for a header of airside's");
-                return Err(malformed(found));
-            }
-            _ => self.removed.extend(strays),
+        if self.removes {
+            let unsaid: Vec<HeaderName> = clients
+                .identity
+                .into_iter()
+                .chain(clients.forwarding)
+                .filter(|name| !is_set(name) && !self.removed.contains(name))
+                .collect();
+            self.removed.extend(unsaid);
         }
         Ok(self)
     }

@@ -21,7 +21,7 @@ pub(super) fn read(parts: &Parts, only: Option<Protocol>) -> Result<(Protocol, L
     let told = |names: &[HeaderName]| names.iter().any(|name| headers.contains_key(name));
     let told = [
         (Protocol::Nginx, told(&[X_ORIGINAL_URL, X_ORIGINAL_URI, X_ORIGINAL_METHOD])),
-        (Protocol::Traefik, told(&[X_FORWARDED_URI, X_FORWARDED_METHOD])),
+        (Protocol::Traefik, is_traefiks(headers)),
         (Protocol::Envoy, below.is_some()),
     ];
     let mut told = told.into_iter().filter(|(_, told)| *told).map(|(protocol, _)| protocol);
@@ -44,6 +44,11 @@ pub(super) fn read(parts: &Parts, only: Option<Protocol>) -> Result<(Protocol, L
         (expected, _) => Err(not_spoken(expected)),
     };
     line.map(|line| (protocol, line))
+}
+
+/// Whether a request is told of as Traefik does it, beside other words or not.
+pub(super) fn is_traefiks(headers: &HeaderMap) -> bool {
+    [X_FORWARDED_URI, X_FORWARDED_METHOD].iter().any(|name| headers.contains_key(name))
 }
 
 /// Refuses a question in another protocol than the one that is spoken.

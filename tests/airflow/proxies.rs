@@ -1,6 +1,7 @@
 //! Forward-auth: a real nginx and a real Envoy, with the files that ship in config/forward-auth, ask a
 //! real airside and forward to a real Airflow. Of a file only the addresses are changed.
 
+mod clients;
 pub(crate) mod front;
 
 use serde_json::json;
@@ -13,7 +14,6 @@ use crate::support::entra::{APP, USER, v2_app, v2_user};
 use crate::support::expect::Verdicts;
 use crate::support::http::{Connection, Request};
 use crate::support::keys::hs512;
-use crate::support::upstream::Upstream;
 use front::{ALL, Front, Kind, Proxy, free};
 
 /// Whom Airflow takes the sender of this request for.
@@ -109,63 +109,6 @@ fn the_interface_and_its_sessions_go_on_as_before() {
         let variable = post("/api/v2/variables", &json!({"key": "x", "value": "x"}));
         let elsewhere = variable.cookie(&session).header("Origin", "https://evil.example");
         assert_eq!(front.ask(&elsewhere).status, 403, "{kind:?}");
-    }
-}
-
-/// Headers that only airside may write, in every spelling; none reaches what is behind the proxy.
-#[test]
-fn what_a_client_writes_in_the_name_of_airside_reaches_nobody() {
-    let mut verdicts = Verdicts::default();
-    for kind in ALL {
-        let front = Front::start(kind);
-        let echo = Upstream::start();
-        let proxy = Proxy::start(kind, front.asked, echo.address());
-        let token = v2_app().token();
-        for name in [
-            "X-Airside-User",
-            "X-Airside-Roles",
-            "X-Airside-Issuer",
-            "X-Airside-Assertion",
-            "X-Remote-User",
-            "x-AIRSIDE-user",
-            "X_Airside_User",
-            "X-Airside_User",
-            "X.Airside.User",
-            "X_Remote_User",
-        ] {
-            let requests = [
-                ("open", Request::get("/api/v2/version"), None),
-                ("shell", Request::get("/"), None),
-                ("session", me().cookie("_token=x"), None),
-                ("granted", me().bearer(&token).cookie("_token=x"), Some(APP)),
-            ];
-            for (label, request, user) in requests {
-                let forged = request.header(name, "mallory");
-                let nominated = forged.clone().header("Connection", name);
-                for (how, forged) in [("as it is", forged), ("nominated", nominated)] {
-                    echo.take();
-                    let answer = forged.send(proxy.address);
-                    let label = format!("{kind:?}, {label}, {how}: {name}");
-                    let seen = echo.take();
-                    let reached = seen.iter().any(|seen| seen.text().contains("mallory"));
-                    // Dots are no letters of a name to WSGI, nor to Airflow; Envoy lets them be.
-                    let harmless = name.contains('.') && kind == Kind::EnvoyHttp;
-                    verdicts.check(&label, !reached || harmless, (answer.status, &seen));
-                    for seen in seen {
-                        let told = seen.all("x-airside-user");
-                        let expected: Vec<&str> = user.into_iter().collect();
-                        verdicts.check(&label, told == expected, &seen);
-                        // One identity, not two.
-                        let alone = user.is_none() || seen.header("cookie").is_none();
-                        verdicts.check(&label, alone, &seen);
-                    }
-                }
-            }
-        }
-        // And to Airflow itself a forged header is nothing.
-        let forged = me().header("X-Airside-User", "admin").header("X-Remote-User", "admin");
-        assert_eq!(front.ask(&forged).status, 401, "{kind:?}");
-        assert_eq!(whoami(&front, &forged.bearer(&token)), APP, "{kind:?}");
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value, json};
+
 use crate::support::airside::Airside;
 use crate::support::keys::CurveKey;
 
@@ -67,6 +69,74 @@ fn every_shipped_configuration_names_its_schema_for_editors() {
             schema.display()
         );
     }
+}
+
+/// A host that no rule of the policy matches is not asked about, and hosts are compared exactly, port and all.
+#[test]
+fn istio_asks_about_every_host() {
+    let policies = documents("istio.yaml", "AuthorizationPolicy");
+    let [policy] = policies.as_slice() else { panic!("{policies:?}") };
+    assert_eq!(policy["spec"]["action"], "CUSTOM");
+    assert_eq!(policy["spec"]["rules"], json!([{}]));
+}
+
+#[test]
+fn the_network_policies_name_who_may_come() {
+    let policies = documents("networkpolicy.yaml", "NetworkPolicy");
+    let mut ports = Vec::new();
+    for policy in &policies {
+        let spec = &policy["spec"];
+        assert_eq!(spec["policyTypes"], json!(["Ingress"]));
+        assert!(spec["podSelector"]["matchLabels"].is_object(), "{spec}");
+        for rule in spec["ingress"].as_array().unwrap() {
+            ports.extend(rule["ports"].as_array().unwrap().iter().map(|port| port["port"].clone()));
+            let from = rule["from"].as_array().unwrap();
+            assert!(!from.is_empty(), "everybody may: {rule}");
+            for peer in from {
+                let labels = peer["podSelector"]["matchLabels"].as_object();
+                assert!(labels.is_some_and(|labels| !labels.is_empty()), "{peer}");
+            }
+        }
+    }
+    assert_eq!(ports, [8084, 8080]);
+}
+
+/// What is handed out at `forward_auth.listen` is in each file, and what it must not pass on.
+#[test]
+fn every_file_for_a_proxy_copies_what_airside_states() {
+    for file in ["nginx.conf", "ingress-nginx.yaml", "traefik.yaml"] {
+        let text = shipped(file);
+        for name in ["Authorization", "Cookie", "X-Airside-User", "X-Airside-Roles"] {
+            assert!(text.contains(name), "{file}: {name}");
+        }
+        for name in ["X-Airside-Issuer", "X-Airside-Assertion", "X-Remote-User", "Upgrade"] {
+            assert!(text.contains(name), "{file}: {name}");
+        }
+    }
+    let routes = documents("traefik.yaml", "IngressRoute");
+    let order = json!([{"name": "airflow-clients"}, {"name": "airside"}]);
+    assert_eq!(routes[0]["spec"]["routes"][0]["middlewares"], order, "removed before it asks");
+    let cleaned = &documents("traefik.yaml", "Middleware")[0]["spec"]["headers"];
+    assert_eq!(cleaned["customRequestHeaders"]["Upgrade"], "", "an empty one removes it");
+    let question = &documents("ingress-nginx.yaml", "ConfigMap")[0];
+    assert_eq!(question["data"]["Upgrade"], "$http_upgrade");
+    let ingress = &documents("ingress-nginx.yaml", "Ingress")[0]["metadata"]["annotations"];
+    let named = question["metadata"]["name"].as_str().unwrap();
+    let asked = &ingress["nginx.ingress.kubernetes.io/auth-proxy-set-headers"];
+    assert_eq!(*asked, format!("airflow/{named}"));
+}
+
+fn shipped(file: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/forward-auth");
+    std::fs::read_to_string(folder.join(file)).unwrap()
+}
+
+/// The documents of this kind in a file for another proxy.
+fn documents(file: &str, kind: &str) -> Vec<Value> {
+    let text = shipped(file);
+    let documents =
+        text.split("\n---\n").map(|text| serde_saphyr::from_str::<Value>(text).unwrap());
+    documents.filter(|document| document["kind"] == kind).collect()
 }
 
 /// Those of airside itself, and those beside what ships for Airflow's side.

@@ -84,3 +84,21 @@ const STATED: [&str; 6] = [
     "x-airside-issuer",
     "x-airside-assertion",
 ];
+
+/// Headers by which a client would speak for a proxy, or change what is asked for.
+const FORWARDING: [&str; 14] = [
+    "forwarded",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-ssl",
+    "x-forwarded-user",
+    "x-forwarded-uri",
+    "x_forwarded_for",
+    "x-real-ip",
+    "x-original-url",
+    "x-rewrite-url",
+    "x-http-method-override",
+    "x-scheme",
+    "proxy-authorization",
+];

@@ -96,8 +96,18 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// The port is found free before it is bound, so somebody else may have it then.
     pub(crate) fn start(kind: Kind, airside: SocketAddr, airflow: SocketAddr) -> Self {
+        Self::bent(kind, airside, airflow, |shipped| shipped)
+    }
+
+    /// With the file that ships as the hook bends it.
+    pub(crate) fn bent(
+        kind: Kind,
+        airside: SocketAddr,
+        airflow: SocketAddr,
+        hook: impl Fn(String) -> String,
+    ) -> Self {
         let in_use = |log: &String| log.to_lowercase().contains("address already in use");
-        let mut tries = (0..3).map(|_| Self::start_at(free(), kind, airside, airflow));
+        let mut tries = (0..3).map(|_| Self::start_at(free(), kind, airside, airflow, &hook));
         let started = tries.find(|started| !started.as_ref().is_err_and(in_use));
         started.expect("a free port").unwrap_or_else(|log| panic!("{kind:?} has ended: {log}"))
     }
@@ -108,12 +118,13 @@ impl Proxy {
         kind: Kind,
         airside: SocketAddr,
         airflow: SocketAddr,
+        hook: impl Fn(String) -> String,
     ) -> Result<Self, String> {
         let folder = tempfile::tempdir().unwrap();
         // Where nginx keeps bodies it becomes somebody else, who may look there.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/forward-auth");
-        let shipped = fs::read_to_string(shipped.join(kind.file())).unwrap();
+        let shipped = hook(fs::read_to_string(shipped.join(kind.file())).unwrap());
         let mut command = match kind {
             Kind::Nginx => nginx(folder.path(), &shipped, address, airside, airflow),
             Kind::EnvoyHttp | Kind::EnvoyGrpc => {
@@ -180,7 +191,7 @@ fn nginx(
         &[
             ("server airflow-api-server:8080;", &format!("server {airflow};")),
             ("server airside:8084;", &format!("server {airside};")),
-            ("listen 8443;", &format!("listen {address};")),
+            ("listen 8080;", &format!("listen {address};")),
         ],
     );
     fs::write(folder.join("site.conf"), site).unwrap();
@@ -212,7 +223,7 @@ fn envoy(
     let changes = [
         at("address: airflow-api-server, port_value: 8080", airflow),
         at("address: airside, port_value: 8084", airside),
-        at("address: 0.0.0.0, port_value: 8443", address),
+        at("address: 0.0.0.0, port_value: 8080", address),
     ];
     let changes: Vec<_> = changes.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
     fs::write(folder.join("envoy.yaml"), with(shipped, &changes)).unwrap();

@@ -1,6 +1,6 @@
 //! Calls of Envoy over gRPC.
 
-use super::{Asking, claims};
+use super::{Asking, FORWARDING, claims};
 use crate::support::airside::Airside;
 use crate::support::entra::{APP, v2_app};
 use crate::support::envoy::{Check, Message, Verdict, call, framed};
@@ -57,6 +57,21 @@ fn what_an_open_path_must_not_carry_is_removed() {
 }
 
 #[test]
+fn what_speaks_for_a_proxy_is_removed() {
+    let asking = Asking::start();
+    let forging = FORWARDING.iter().fold(dags(), |check, name| check.header(name, "mallory"));
+    let forging = forging.header("x-forwarded-for", "192.0.2.1").header("x-request-id", "x");
+    let verdict = forging.header("x-forwarded-proto", "https").ask(asking.address);
+    assert_eq!(verdict.code, 0, "{verdict:?}");
+    for name in FORWARDING {
+        assert!(verdict.removes(name), "{name}: {verdict:?}");
+    }
+    for name in ["x-forwarded-for", "x-forwarded-proto", "x-request-id", "host"] {
+        assert!(!verdict.removes(name), "{name} is Envoy's own: {verdict:?}");
+    }
+}
+
+#[test]
 fn a_denial_has_the_status_headers_and_body_of_our_own_answers() {
     let asking = Asking::with(|config| config.set("/access/delegate/basic", true));
     let verdict = Check::get("/api/v2/dags").ask(asking.address);
@@ -97,7 +112,6 @@ fn a_header_that_is_not_told_as_it_is_denies() {
         ("a line break", dags().header("x-note", "1\r\nx-airside-user: mallory")),
         ("raw, not UTF-8", dags().field(13, raw(&[(1, b"x-note"), (3, b"\xff")]))),
         ("raw, in value", dags().field(13, raw(&[(1, b"x-note"), (2, b"\xff")]))),
-        ("raw, without value", dags().field(13, raw(&[(1, b"x-note")]))),
         ("raw, two values", dags().field(13, raw(&[(1, b"x-note"), (2, b"a"), (3, b"b")]))),
         ("raw, without name", dags().field(13, raw(&[(3, b"a")]))),
     ] {
@@ -110,6 +124,9 @@ fn a_header_that_is_not_told_as_it_is_denies() {
         raw(&[(1, b"authorization"), (3, format!("Bearer {}", v2_app().token()).as_bytes())]),
     );
     assert_eq!(good.ask(asking.address).code, 0, "raw headers are read as the others");
+    // Here nothing is nothing: browsers send an empty Referer.
+    let empty = good.field(13, raw(&[(1, b"referer")]));
+    assert_eq!(empty.ask(asking.address).code, 0, "raw headers may be empty");
 }
 
 #[test]
@@ -172,6 +189,20 @@ fn a_message_that_is_none_is_denied() {
     ] {
         let verdict = Verdict::of(&mut Http2::open(asking.address), &call(body));
         verdicts.check(label, verdict.code == 7 && verdict.reason() == reason, &verdict);
+    }
+}
+
+/// More than the map has room for, too: whatever a message can hold is answered.
+#[test]
+fn more_headers_than_there_can_be_are_denied() {
+    let asking = Asking::with(|config| config.set("/limits/header_bytes", 1_048_576));
+    for (number, expected) in [(998, 0), (1_000, 7), (26_000, 7)] {
+        let many =
+            (0..number).fold(dags(), |check, number| check.header(&format!("x-{number}"), "x"));
+        let verdict = many.ask(asking.address);
+        assert_eq!(verdict.code, expected, "{number}: {verdict:?}");
+        let reason = if expected == 0 { "none" } else { "headers_too_large" };
+        assert_eq!(verdict.reason(), reason, "{number}");
     }
 }
 

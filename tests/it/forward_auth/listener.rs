@@ -94,8 +94,12 @@ fn the_words_of_one_proxy_count_where_it_is_named() {
         let answer = over_grpc.ask(&ask("GET", open));
         verdicts.refused(proxy, &answer, 400, &["request_malformed"]);
     }
-    let verdict = Check::get(open).ask(of_nginx.address);
-    verdicts.check("gRPC to nginx", verdict.reason() == "request_malformed", verdict);
+    // A denial of a call is a 200, which none of the others may ever see.
+    let message = call(framed(&Check::get(open).message().0));
+    for (asking, proxy) in [(of_nginx, "nginx"), (of_traefik, "traefik"), (of_envoy, "envoy")] {
+        let answer = Http2::open(asking.address).ask(&message);
+        verdicts.refused(&format!("gRPC to {proxy}"), &answer, 400, &["request_malformed"]);
+    }
 }
 
 #[test]
@@ -127,6 +131,31 @@ fn the_record_is_of_the_request_that_was_asked_about() {
     asking.scene.airside.line_with(&["path=\"/airside/auth\" status=400 reason=request_malformed"]);
     let log = asking.scene.finish().log();
     assert!(!log.contains("secret") && !log.contains("force"), "{log}");
+}
+
+/// Traefik passes on what its client calls the request; nginx and Envoy call it something themselves.
+#[test]
+fn behind_traefik_no_client_names_its_request() {
+    let unnamed = Asking::start();
+    let named = Asking::with(|config| config.set("/forward_auth/protocol", "traefik"));
+    let of_client = |request: Request| request.header("X-Request-Id", "of-a-client");
+    let mut verdicts = Verdicts::default();
+    for asking in [&unnamed, &named] {
+        for (label, request) in [
+            ("yes", traefik("GET", "/api/v2/version")),
+            ("no", traefik("GET", "/api/v2/dags")),
+            ("malformed", traefik("GET", "*")),
+            ("half", Request::get("/airside/auth").header("X-Forwarded-Uri", "/")),
+        ] {
+            let answer = asking.ask(&of_client(request));
+            let id = answer.header("x-request-id");
+            verdicts.check(label, id.is_some() && id != Some("of-a-client"), &answer);
+        }
+    }
+    for ask in [nginx, envoy] {
+        let answer = unnamed.ask(&of_client(ask("GET", "/api/v2/version")));
+        assert_eq!(answer.header("x-request-id"), Some("of-a-client"));
+    }
 }
 
 #[test]
@@ -213,6 +242,32 @@ fn what_is_risky_of_it_is_warned_of() {
     assert!(everybody.contains("forward_auth.trusted[0]"), "{everybody}");
     let good = checked(json!({"listen": listen, "trusted": ["10.0.0.1"], "protocol": "nginx"}));
     assert!(!good.contains("forward_auth"), "{good}");
+}
+
+#[test]
+fn names_that_the_shipped_files_do_not_copy_are_warned_of() {
+    let checked = |listen: bool, user: &str, remote: &str| {
+        let config =
+            crate::support::config::Config::new("http://127.0.0.1:1", "http://127.0.0.1:2")
+                .set("/handoff/headers", json!({"user": user}))
+                .set("/handoff/fab", json!({"remote_user_header": remote}));
+        let section =
+            json!({"listen": "127.0.0.1:0", "trusted": ["10.0.0.1"], "protocol": "nginx"});
+        let config = if listen { config.set("/forward_auth", section) } else { config };
+        let ended = Airside::checks(&config, &[]);
+        assert_eq!(ended.code, Some(0), "{}", ended.log());
+        ended.log()
+    };
+    let both = checked(true, "X-Auth-User", "X-Fab-User");
+    assert!(both.contains("handoff.headers.user") && both.contains("X-Auth-User"), "{both}");
+    assert!(both.contains("handoff.fab.remote_user_header") && both.contains("X-Fab-User"));
+    assert!(!both.contains("handoff.headers.roles"), "{both}");
+    for harmless in [
+        checked(true, "x-airside-user", "X-REMOTE-USER"),
+        checked(false, "X-Auth-User", "X-Fab-User"),
+    ] {
+        assert!(!harmless.contains("config/forward-auth"), "{harmless}");
+    }
 }
 
 #[test]
