@@ -69,6 +69,7 @@ def validated(text: str, oldest: str) -> list[str]:
 IDS = {
     "YOUR-TENANT-ID": "7f1c2a9e-4b1d-4c55-9a52-6f0f3b1f9d10",
     "YOUR-CLIENT-ID": "0b8c6c3e-52cb-4d0c-8d64-3d6a8e6f2a77",
+    "YOUR-INGRESS-NETWORK": "10.1.0.0/16",
 }
 
 
@@ -115,5 +116,6 @@ def without_ids(text: str) -> list[str]:
             file.flush()
             run(BINARY, "check", "--config", file.name)
     except Refused as refused:
-        return [f"{word} is not refused" for word in IDS if f'"{word}"' not in str(refused)]
+        return [f"{word} is not refused" for word in IDS
+                if word in text and f'"{word}"' not in str(refused)]
     return ["airside check takes the configuration as it ships"]
