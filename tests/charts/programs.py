@@ -100,12 +100,15 @@ def checked(text: str, warned: set[str]) -> list[str]:
 
 
 def secrets(folder: Path) -> None:
-    """Under the names that the files below config/helm give them."""
-    for name in ["airflow", "airside"]:
+    """Under the names that the files below config/helm and the guides give them."""
+    for name in ["airflow", "airside", "tls"]:
         (folder / name).mkdir(parents=True)
     (folder / "airflow" / "jwt-secret").write_text(os.urandom(64).hex())
     key = folder / "airside" / "assertion.pem"
     run("openssl", "genpkey", "-algorithm", "ed25519", "-out", key)
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    run(*made, "-subj", "/CN=airflow.contoso.com", "-addext", "subjectAltName=DNS:airflow.contoso.com",
+        "-keyout", folder / "tls" / "tls.key", "-out", folder / "tls" / "tls.crt")
 
 
 def without_ids(text: str) -> list[str]:
