@@ -4,6 +4,7 @@ it the objects for kustomize."""
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -42,6 +43,7 @@ def checks() -> Iterable[tuple[str, list[str]]]:
     yield "the chart refuses an old Kubernetes", refused(
         [LEAST], {}, ["1.26"], "--kube-version", "1.26.0")
     yield "kustomize makes what the chart makes", kustomized()
+    yield "kustomize builds upon it as its head says", built_upon()
 
 
 def linted() -> list[str]:
@@ -206,6 +208,29 @@ def kustomized() -> list[str]:
     written = configuration(objects(text))
     return [*faults, *validated(text, OLDEST), *without_ids(written),
             *checked(with_ids(written), WARNED)]
+
+
+def built_upon() -> list[str]:
+    """The example in the head of kustomization.yaml, beside a copy of the folder."""
+    head = (KUSTOMIZE / "kustomization.yaml").read_text().partition("apiVersion")[0]
+    example = "\n".join(re.findall(r"(?m)^#   (.*)$", head))
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(KUSTOMIZE, Path(folder) / "airside")
+        mine = Path(folder) / "mine"
+        mine.mkdir()
+        (mine / "kustomization.yaml").write_text(example)
+        (mine / "airside.yaml").write_text("mine: true\n")
+        made = objects(run(programs.setup.KUBECTL, "kustomize", mine))
+    deployment = the(made, "Deployment")
+    volumes = deployment["spec"]["template"]["spec"]["volumes"]
+    wanted = [{"projected": {"sources": [{"configMap": {"name": "airside"}}]}}]
+    image = yaml.safe_load(example)["images"][0]
+    return [*([] if plain(the(made, "ConfigMap", "airside")) == {"mine": True} else ["another file"]),
+            *([] if holds(volumes, wanted) else [f"volumes are {volumes}"]),
+            *([] if containers(deployment["spec"]["template"]["spec"])["airside"]["image"]
+              == f"{image['newName']}:{image['newTag']}" else ["another image"]),
+            *[f"{key(one)} is in no namespace" for one in made
+              if one["metadata"].get("namespace") != "airflow"]]
 
 
 def key(found: dict) -> str:
