@@ -169,16 +169,18 @@ def fixed_settings() -> list[str]:
     """Pods are made anew for what a running airside does not take up, and for nothing else."""
 
     def pods(config: dict) -> str:
-        askers = {"networkPolicy": {"askers": PROXIES}}
-        made = objects(template(CHART, [LEAST], {"config": config} | askers))
+        # The ports are open before, so that nothing but the addresses changes.
+        more = {"execution_listen": "0.0.0.0:8082", "forward_auth": ASKED} | config
+        values = {"config": more, "networkPolicy": {"askers": PROXIES}}
+        made = objects(template(CHART, [LEAST], values))
         return yaml.safe_dump(the(made, "Deployment")["spec"]["template"])
 
     before = pods({})
     new: dict[str, dict] = {
         "threads": {"threads": 4}, "log.format": {"log": {"format": "text"}},
         "listen": {"listen": "[::]:8080"}, "admin.listen": {"admin": {"listen": "[::]:9090"}},
-        "execution_listen": {"execution_listen": "0.0.0.0:8082"},
-        "forward_auth.listen": {"forward_auth": ASKED},
+        "execution_listen": {"execution_listen": "[::]:8082"},
+        "forward_auth.listen": {"forward_auth": ASKED | {"listen": "[::]:8084"}},
     }
     same: dict[str, dict] = {
         "roles": {"roles": {"map": {"a": ["Op"]}}}, "log.level": {"log": {"level": "debug"}},
