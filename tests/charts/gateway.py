@@ -4,6 +4,7 @@ it the objects for kustomize."""
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import yaml
 
 import programs
+from cases import ASKED, FLAGS, INCOMPLETE, PROXIES, SHOWN, WRONG
 from pods import (containers, faults_of_container, faults_of_secrets, of_kind, ports, selects, the)
 from programs import (ROOT, Refused, checked, objects, run, template, validated, with_ids,
                       without_ids)
@@ -23,138 +25,14 @@ OLDEST = "1.27"
 # That metrics are for who gets there, and that Airflow is on another machine.
 WARNED = {"admin.listen", "upstream.url"}
 
-PROMETHEUS = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
-PROXIES = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress-nginx"}}}]
-# Values, and the kinds of objects that come with or go by them.
-FLAGS: dict[str, tuple[dict, dict[str, int]]] = {
-    "nothing more": ({}, {"Secret": 0, "HorizontalPodAutoscaler": 0, "Service": 1, "ConfigMap": 1}),
-    "autoscaling": ({"autoscaling": {"enabled": True}}, {"HorizontalPodAutoscaler": 1}),
-    "no disruption budget": ({"podDisruptionBudget": {"enabled": False}}, {"PodDisruptionBudget": 0}),
-    "a share for the budget": ({"podDisruptionBudget": {"maxUnavailable": "25%"}}, {}),
-    "no service account": (
-        {"serviceAccount": {"create": False, "name": "theirs"}}, {"ServiceAccount": 0}),
-    "a managed identity": (
-        {"workloadIdentity": {"clientId": "0b8c6c3e-52cb-4d0c-8d64-3d6a8e6f2a77"}}, {}),
-    "a port for workers": (
-        {"config": {"execution_listen": "0.0.0.0:8082", "access": {"execution_api": "verify"}}}, {}),
-    "a port for proxies that ask": (
-        {"config": {"forward_auth": {"listen": "0.0.0.0:8084", "trusted": ["10.244.0.0/16"],
-                                     "protocol": "nginx"}},
-         "networkPolicy": {"askers": PROXIES}}, {}),
-    "other ports": ({"config": {"listen": "0.0.0.0:8888", "admin": {"listen": "[::]:9999"}},
-                     "service": {"port": 80}}, {}),
-    "a load balancer": (
-        {"service": {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "annotations": {
-            "service.beta.kubernetes.io/azure-load-balancer-internal": "true"}}}, {}),
-    "an admin service": (
-        {"adminService": {"enabled": True}, "networkPolicy": {"admin": PROMETHEUS}}, {"Service": 2}),
-    "an Ingress": (
-        {"ingress": {"enabled": True, "hosts": ["airflow.contoso.com"],
-                     "tls": [{"secretName": "tls", "hosts": ["airflow.contoso.com"]}]}},
-        {"Ingress": 1}),
-    "an HTTPRoute": (
-        {"httpRoute": {"enabled": True, "parentRefs": [{"name": "airflow", "namespace": "ingress"}],
-                       "hostnames": ["airflow.contoso.com"], "timeouts": {"request": "0s"}}},
-        {"HTTPRoute": 1}),
-    "a ServiceMonitor": (
-        {"serviceMonitor": {"enabled": True, "apiVersion": "azmonitoring.coreos.com/v1"},
-         "networkPolicy": {"admin": PROMETHEUS}}, {"ServiceMonitor": 1, "Service": 2}),
-    "annotations for metrics": ({"metrics": {"annotations": True}}, {}),
-    "no network policy": ({"networkPolicy": {"enabled": False}}, {"NetworkPolicy": 0}),
-    "a policy for what goes out": (
-        {"networkPolicy": {"egress": [{"ports": [{"port": 443}]}]}}, {"NetworkPolicy": 1}),
-    "a revocation list": (
-        {"revocation": {"enabled": True, "entries": [
-            {"subject": "0b8c6c3e-52cb-4d0c-8d64-3d6a8e6f2a77"}]}}, {"ConfigMap": 2}),
-    "an empty revocation list": ({"revocation": {"enabled": True}}, {"ConfigMap": 2}),
-    "a revocation list of theirs": (
-        {"revocation": {"enabled": True, "existingConfigMap": "theirs"}}, {"ConfigMap": 1}),
-    "more of everything": (
-        {"commonLabels": {"team": "data"}, "podLabels": {"a": "b"}, "podAnnotations": {"c": "d"},
-         "nodeSelector": {"e": "f"}, "tolerations": [{"operator": "Exists"}],
-         "affinity": {"nodeAffinity": {}}, "priorityClassName": "high",
-         "imagePullSecrets": [{"name": "registry"}], "image": {"digest": "sha256:" + "a" * 64},
-         "env": [{"name": "TENANT", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
-         "extraVolumes": [{"name": "more", "emptyDir": {}}],
-         "extraVolumeMounts": [{"name": "more", "mountPath": "/more"}],
-         "topologySpreadConstraints": [], "fullnameOverride": "gateway"}, {}),
-    "large numbers": ({"config": {"limits": {"body_bytes": 10485760, "connections": 1000000}}}, {}),
-}
-
-# Values, and what Helm's answer has to name.
-WRONG: dict[str, tuple[dict, list[str]]] = {
-    "an unknown value": ({"replica": 3}, ["replica", "not allowed"]),
-    "an unknown value of a section": ({"service": {"prot": 80}}, ["/service", "prot"]),
-    "a key that airside does not have": ({"config": {"lisen": "x"}}, ["/config", "lisen"]),
-    "a word that airside does not have": (
-        {"config": {"access": {"docs": "ajar"}}}, ["/config/access/docs"]),
-    "an issuer without a client": (
-        {"config": {"issuers": [{"name": "e", "type": "entra", "tenant": "t"}]}},
-        ["/config/issuers/0", "client_id"]),
-    "a secret in the place of its name": ({"secrets": {"airflow": "S3CRET=="}}, ["/secrets/airflow"]),
-    "a folder above": ({"secrets": {"../etc": "name"}}, ["../etc", "does not match"]),
-    "text for a number": ({"replicas": "two"}, ["/replicas", "integer"]),
-    "no port": ({"service": {"port": 0}}, ["/service/port"]),
-    "a port of root": ({"config": {"listen": "0.0.0.0:80"}}, ["config.listen", "above 1023"]),
-    "loopback": (
-        {"config": {"admin": {"listen": "127.0.0.1:9090"}}}, ["config.admin.listen", "0.0.0.0"]),
-    "no issuers": ({"config": {"issuers": []}}, ["config.issuers", "found nothing"]),
-    "no image": ({"image": {"repository": ""}}, ["image.repository", "docs/image.md"]),
-    "no digest": ({"image": {"digest": "sha256:1"}}, ["/image/digest"]),
-    "no identity": ({"workloadIdentity": {"clientId": "mine"}}, ["/workloadIdentity/clientId"]),
-    "another route table": ({"service": {"type": "NodePort"}}, ["/service/type"]),
-    "a Gateway without a name": ({"httpRoute": {"enabled": True}}, ["httpRoute.parentRefs"]),
-    "an Ingress for every host": ({"ingress": {"enabled": True}}, ["ingress.hosts"]),
-    "an address for a host": (
-        {"ingress": {"enabled": True, "hosts": ["https://a"]}}, ["/ingress/hosts/0"]),
-    "a scrape that the policy forbids": (
-        {"serviceMonitor": {"enabled": True}}, ["networkPolicy.admin"]),
-    "a policy that lets nobody in": ({"networkPolicy": {"callers": []}}, ["networkPolicy.callers"]),
-    "a port for workers that nobody reaches": (
-        {"config": {"execution_listen": "0.0.0.0:8082"}, "networkPolicy": {"workers": []}},
-        ["networkPolicy.workers"]),
-    "a port for proxies that nobody reaches": (
-        {"config": {"forward_auth": {"listen": "0.0.0.0:8084"}}}, ["networkPolicy.askers"]),
-    "a list that is not in force": (
-        {"revocation": {"entries": [{"jti": "x"}]}}, ["revocation.enabled"]),
-    "two lists": (
-        {"revocation": {"enabled": True, "entries": [{"jti": "x"}], "existingConfigMap": "theirs"}},
-        ["revocation:", "one of them"]),
-    "a list twice": (
-        {"revocation": {"enabled": True}, "config": {"revocation": {"file": "/x"}}},
-        ["config.revocation"]),
-    "a scale of nothing": (
-        {"autoscaling": {"enabled": True}, "resources": {"requests": {"cpu": None}}},
-        ["resources.requests.cpu"]),
-    "more at least than at most": (
-        {"autoscaling": {"enabled": True, "minReplicas": 9}}, ["autoscaling.minReplicas"]),
-    "a policy of a load balancer alone": (
-        {"service": {"externalTrafficPolicy": "Local"}}, ["service.externalTrafficPolicy"]),
-}
-
-IMAGE = {"repository": "registry.example/airside"}
-ISSUERS = [{"name": "e", "type": "entra", **dict.fromkeys(["tenant", "client_id"], "an id")}]
-UPSTREAM = {"url": "http://airflow-api-server:8080"}
-# Without the example's values.
-INCOMPLETE: dict[str, tuple[dict, list[str]]] = {
-    "no values": ({}, ["found nothing, expected"]),
-    "values without an issuer": ({"image": IMAGE, "config": {"upstream": UPSTREAM}}, ["config."]),
-    "values without an upstream": (
-        {"image": IMAGE, "config": {"issuers": ISSUERS, "handoff": {"type": "headers"}}},
-        ["config.upstream", "Airflow's address"]),
-    "values without a hand-off": (
-        {"image": IMAGE, "config": {"issuers": ISSUERS, "upstream": UPSTREAM}},
-        ["config.handoff", "how Airflow is told"]),
-}
-
-
 def checks() -> Iterable[tuple[str, list[str]]]:
     """Each with what is wrong."""
     yield "the chart, by helm lint", linted()
     yield "the chart as a package", packaged()
     yield "what Helm says after an installation", told()
     for name, (values, kinds) in FLAGS.items():
-        yield f"the chart with {name}", faults(values, kinds)
+        yield f"the chart with {name}", faults(values, kinds, SHOWN.get(name, {}))
+    yield "what is to be shown is of a case", sorted(SHOWN.keys() - FLAGS.keys())
     shipped = configuration(objects(template(CHART, [LEAST])))
     yield "the configuration as it ships", without_ids(shipped)
     yield "what needs new pods", fixed_settings()
@@ -165,6 +43,7 @@ def checks() -> Iterable[tuple[str, list[str]]]:
     yield "the chart refuses an old Kubernetes", refused(
         [LEAST], {}, ["1.26"], "--kube-version", "1.26.0")
     yield "kustomize makes what the chart makes", kustomized()
+    yield "kustomize builds upon it as its head says", built_upon()
 
 
 def linted() -> list[str]:
@@ -196,7 +75,7 @@ def told() -> list[str]:
     return [f"not {word}" for word in words if word not in said]
 
 
-def faults(values: dict, kinds: dict[str, int]) -> list[str]:
+def faults(values: dict, kinds: dict[str, int], shown: dict[str, object]) -> list[str]:
     try:
         text = template(CHART, [LEAST], values)
     except Refused as refused:
@@ -204,7 +83,30 @@ def faults(values: dict, kinds: dict[str, int]) -> list[str]:
     made = objects(text)
     counted = {kind: len(of_kind(made, kind)) for kind in kinds}
     return [*([] if counted == kinds else [f"{counted}, not {kinds}"]),
+            *[f"{place} lacks {wanted}" for place, wanted in shown.items()
+              if not holds(at(made, place), wanted)],
             *validated(text, OLDEST), *promises(made, values)]
+
+
+def at(made: list[dict], place: str) -> object:
+    """What stands under a kind, a name where there are several, and a path."""
+    kind, *name, path = place.split(" ")
+    found: object = next(one for one in of_kind(made, kind)
+                         if not name or [one["metadata"]["name"]] == name)
+    for part in path.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return found
+
+
+def holds(found: object, wanted: object) -> bool:
+    """All of what is wanted is there; of a list each, in any order."""
+    if isinstance(wanted, dict):
+        return isinstance(found, dict) and all(
+            key in found and holds(found[key], value) for key, value in wanted.items())
+    if isinstance(wanted, list):
+        return isinstance(found, list) and all(
+            any(holds(one, value) for one in found) for value in wanted)
+    return found == wanted
 
 
 def promises(made: list[dict], values: dict) -> Iterable[str]:
@@ -219,8 +121,9 @@ def promises(made: list[dict], values: dict) -> Iterable[str]:
     yield from faults_of_secrets(made)
     if pod["automountServiceAccountToken"] or pod["enableServiceLinks"]:
         yield "Kubernetes' token or variables are in the pod"
-    if pod["terminationGracePeriodSeconds"] <= 25:
-        yield "no time for the drain"
+    drain = {"delay": "5s", "timeout": "20s"} | config.get("drain", {})
+    if pod["terminationGracePeriodSeconds"] <= sum(map(seconds, drain.values())):
+        yield f"no time for {drain}"
     known = ports(containers(pod)["airside"])
     for service in of_kind(made, "Service"):
         admin = service["metadata"]["name"].endswith("-admin")
@@ -238,6 +141,12 @@ def promises(made: list[dict], values: dict) -> Iterable[str]:
             yield f"rules are {rules}"
     if values.get("networkPolicy", {}).get("enabled", True) and not of_kind(made, "NetworkPolicy"):
         yield "no network policy"
+
+
+def seconds(text: str) -> int:
+    """Of a duration such as `1m 30s`."""
+    units = {"h": 3600, "m": 60, "s": 1}
+    return sum(int(number) * units[unit] for number, unit in re.findall(r"(\d+) *([a-z]+)", text))
 
 
 def configuration(made: list[dict]) -> str:
@@ -260,14 +169,18 @@ def fixed_settings() -> list[str]:
     """Pods are made anew for what a running airside does not take up, and for nothing else."""
 
     def pods(config: dict) -> str:
-        made = objects(template(CHART, [LEAST], {"config": config}))
+        # The ports are open before, so that nothing but the addresses changes.
+        more = {"execution_listen": "0.0.0.0:8082", "forward_auth": ASKED} | config
+        values = {"config": more, "networkPolicy": {"askers": PROXIES}}
+        made = objects(template(CHART, [LEAST], values))
         return yaml.safe_dump(the(made, "Deployment")["spec"]["template"])
 
     before = pods({})
     new: dict[str, dict] = {
         "threads": {"threads": 4}, "log.format": {"log": {"format": "text"}},
         "listen": {"listen": "[::]:8080"}, "admin.listen": {"admin": {"listen": "[::]:9090"}},
-        "execution_listen": {"execution_listen": "0.0.0.0:8082"},
+        "execution_listen": {"execution_listen": "[::]:8082"},
+        "forward_auth.listen": {"forward_auth": ASKED | {"listen": "[::]:8084"}},
     }
     same: dict[str, dict] = {
         "roles": {"roles": {"map": {"a": ["Op"]}}}, "log.level": {"log": {"level": "debug"}},
@@ -297,6 +210,29 @@ def kustomized() -> list[str]:
     written = configuration(objects(text))
     return [*faults, *validated(text, OLDEST), *without_ids(written),
             *checked(with_ids(written), WARNED)]
+
+
+def built_upon() -> list[str]:
+    """The example in the head of kustomization.yaml, beside a copy of the folder."""
+    head = (KUSTOMIZE / "kustomization.yaml").read_text().partition("apiVersion")[0]
+    example = "\n".join(re.findall(r"(?m)^#   (.*)$", head))
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(KUSTOMIZE, Path(folder) / "airside")
+        mine = Path(folder) / "mine"
+        mine.mkdir()
+        (mine / "kustomization.yaml").write_text(example)
+        (mine / "airside.yaml").write_text("mine: true\n")
+        made = objects(run(programs.setup.KUBECTL, "kustomize", mine))
+    deployment = the(made, "Deployment")
+    volumes = deployment["spec"]["template"]["spec"]["volumes"]
+    wanted = [{"projected": {"sources": [{"configMap": {"name": "airside"}}]}}]
+    image = yaml.safe_load(example)["images"][0]
+    return [*([] if plain(the(made, "ConfigMap", "airside")) == {"mine": True} else ["another file"]),
+            *([] if holds(volumes, wanted) else [f"volumes are {volumes}"]),
+            *([] if containers(deployment["spec"]["template"]["spec"])["airside"]["image"]
+              == f"{image['newName']}:{image['newTag']}" else ["another image"]),
+            *[f"{key(one)} is in no namespace" for one in made
+              if one["metadata"].get("namespace") != "airflow"]]
 
 
 def key(found: dict) -> str:

@@ -3,6 +3,7 @@ chart makes of them, where one is at hand (AIRFLOW_CHART: folders or packages, s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import yaml
 
 import programs
-from pods import containers, faults_of_container, faults_of_secrets, selects, the
+from pods import containers, faults_of_container, faults_of_secrets, of_kind, selects, the
 from programs import (ROOT, Refused, checked, objects, run, template, validated, with_ids,
                       without_ids)
 
@@ -33,6 +34,7 @@ class Sidecar:
     warned: frozenset[str] = frozenset({"admin.listen"})
     jwt: bool = True  # shares Airflow's secret
     execution: bool = False  # has a port for workers
+    users: str = ""  # where the chart's first user of FAB is set
 
     @property
     def path(self) -> Path:
@@ -51,12 +53,13 @@ HEALTH = {"/api/v2/monitor/health", "/api/v2/version"}
 API_SERVER = "exec airflow api-server --host 127.0.0.1 --port 8081 --proxy-headers"
 SIDECARS = [
     Sidecar("sidecar-airflow3.values.yaml", "api-server", HEALTH, API_SERVER, (20, 99)),
-    Sidecar("sidecar-airflow3-fab.values.yaml", "api-server", HEALTH, API_SERVER, (21, 99)),
+    Sidecar("sidecar-airflow3-fab.values.yaml", "api-server", HEALTH, API_SERVER, (21, 99),
+            users="createUserJob"),
     Sidecar("sidecar-airflow3-execution-port.values.yaml", "api-server", HEALTH, API_SERVER, (20, 99),
             execution=True),
     Sidecar("sidecar-airflow2.values.yaml", "webserver", {"/health"},
             "exec airflow webserver --hostname 127.0.0.1 --port 8081", (16, 19),
-            frozenset({"admin.listen", "access.password_login"}), jwt=False),
+            jwt=False, users="webserver"),
 ]
 
 
@@ -64,6 +67,7 @@ def checks() -> Iterable[tuple[str, list[str]]]:
     """What needs no chart."""
     for sidecar in SIDECARS:
         yield sidecar.file, list(faults_of_file(sidecar))
+    yield "airside is the same beside each Airflow 3", differing()
     yield POLICY.name, validated(POLICY.read_text(), OLDEST)
     there = {path.name for path in HELM.glob("sidecar-*.values.yaml")}
     yield "every file of values is tested", sorted(there ^ {sidecar.file for sidecar in SIDECARS})
@@ -78,7 +82,11 @@ def faults_of_file(sidecar: Sidecar) -> Iterable[str]:
     part = values[sidecar.key]
     pod = {"containers": part.get("extraContainers", []), "volumes": part["extraVolumes"],
            "initContainers": part.get("extraInitContainers", [])}
-    yield from faults_of_airside(sidecar, pod, config)
+    # As the chart fills it in, which takes extraVolumes for a template.
+    yield from faults_of_airside(sidecar, pod, config, "{{ .Values.jwtSecretName }}")
+    if sidecar.jwt == ("jwtSecretName" not in values):
+        yield "jwtSecretName is there, or not"
+    yield from faults_of_logins(sidecar, values, config)
     yield from validated(yaml.safe_dump(alone(pod)), OLDEST)
     head = sidecar.path.read_text().split("\n\n")[0]
     image = containers(pod)["airside"]["image"]
@@ -87,16 +95,50 @@ def faults_of_file(sidecar: Sidecar) -> Iterable[str]:
             yield f"the head of the file does not tell to change {word}"
 
 
+def differing() -> list[str]:
+    """Containers of airside in files for Airflow 3, but for the port of workers and the key of the
+    assertion, and the files' settings but for what each is about."""
+    apart = {"handoff", "access", "execution_listen"}
+    first, *others = [sidecar for sidecar in SIDECARS if sidecar.part == "api-server"]
+
+    def common(sidecar: Sidecar) -> dict:
+        [container] = sidecar.values["apiServer"]["extraInitContainers"]
+        own = [("ports", "airside-exec"), ("volumeMounts", "airside-assertion")]
+        for key, name in own:
+            container[key] = [one for one in container[key] if one["name"] != name]
+        text = yaml.safe_load(sidecar.values["extraConfigMaps"][NAME]["data"])["airside.yaml"]
+        config = {key: value for key, value in yaml.safe_load(text).items() if key not in apart}
+        return {"container": container, "configuration": config,
+                "hooks": sidecar.values["apiServer"]["containerLifecycleHooks"]}
+
+    return [f"{other.file}: the {key} is another than in {first.file}" for other in others
+            for key, value in common(first).items() if common(other)[key] != value]
+
+
+def faults_of_logins(sidecar: Sidecar, values: dict, config: dict) -> Iterable[str]:
+    """Nobody gets in with the chart's own user, and no login is for plain HTTP."""
+    default = values.get(sidecar.users, {}).get("defaultUser", {}) if sidecar.users else {}
+    if sidecar.users and default.get("enabled") is not False:
+        yield f"{sidecar.users}.defaultUser is {default}"
+    if config["access"]["password_login"] != "closed":
+        yield f"password_login is {config['access']['password_login']}"
+    if config["forwarded"]["trusted"] != ["YOUR-INGRESS-NETWORK"]:
+        yield f"forwarded.trusted is {config['forwarded']['trusted']}"
+
+
 def alone(pod: dict) -> dict:
     """A pod of the sidecar's container and volumes alone, for the validator."""
-    volumes = yaml.safe_load(yaml.safe_dump(pod["volumes"]).replace(NAME, "name"))
+    plain = yaml.safe_dump(pod["volumes"], width=1000)
+    # What is a template has any name.
+    volumes = yaml.safe_load(re.sub(r"(?m): '.*{{.*}}.*'$", ": name", plain))
     # A native sidecar needs somebody to be beside.
     rest = pod["containers"] or [{"name": "airflow", "image": "airflow"}]
     spec = pod | {"containers": rest, "volumes": volumes}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": spec}
 
 
-def faults_of_airside(sidecar: Sidecar, pod: dict, config: dict) -> Iterable[str]:
+def faults_of_airside(sidecar: Sidecar, pod: dict, config: dict, jwt: str) -> Iterable[str]:
+    """`jwt` is what the Secret is called that Airflow signs with."""
     yield from faults_of_container(pod, "airside-admin", config)
     if config["upstream"]["url"] != "http://127.0.0.1:8081":
         yield f"Airflow is looked for at {config['upstream']['url']}"
@@ -117,8 +159,8 @@ def faults_of_airside(sidecar: Sidecar, pod: dict, config: dict) -> Iterable[str
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     if sidecar.jwt:
         secret = volumes[mounted["/run/secrets/airflow"]]["secret"]["secretName"]
-        if secret != sidecar.values["jwtSecretName"]:
-            yield f"airside has {secret}, Airflow {sidecar.values['jwtSecretName']}"
+        if secret != jwt:
+            yield f"airside has the secret {secret}, not {jwt}"
     elif "/run/secrets/airflow" in mounted:
         yield "a secret of Airflow that nothing needs"
 
@@ -130,13 +172,18 @@ def official(chart: Path) -> Iterable[tuple[str, list[str]]]:
     for sidecar in SIDECARS:
         if sidecar.charts[0] <= minor <= sidecar.charts[1]:
             yield f"chart {about['version']} with {sidecar.file}", rendered(chart, sidecar)
+        else:
+            low, high = sidecar.charts
+            print(f"chart {about['version']} with {sidecar.file}: NOT RUN, for 1.{low} to 1.{high}")
 
 
 def rendered(chart: Path, sidecar: Sidecar) -> list[str]:
-    # Without hooks, so that all objects are shown.
-    hooks = {job: {"useHelmHooks": False} for job in ("createUserJob", "migrateDatabaseJob")}
+    # Without hooks, so that all objects are shown. The secret is another, as when it is replaced.
+    more: dict = {job: {"useHelmHooks": False} for job in ("createUserJob", "migrateDatabaseJob")}
+    if sidecar.jwt:
+        more["jwtSecretName"] = "airflow-jwt-2"
     try:
-        text = template(chart, [sidecar.path], hooks, "--kube-version", "1.33.0", release="airflow")
+        text = template(chart, [sidecar.path], more, "--kube-version", "1.33.0", release="airflow")
     except Refused as refused:
         return [str(refused)]
     made = objects(text)
@@ -151,7 +198,9 @@ def promises(made: list[dict], named: str, sidecar: Sidecar) -> Iterable[str]:
     text = the(made, "ConfigMap", "airflow-airside")["data"]["airside.yaml"]
     config = yaml.safe_load(text)
     yield from checked(with_ids(text), set(sidecar.warned))
-    yield from faults_of_airside(sidecar, pod, config)
+    yield from faults_of_airside(sidecar, pod, config, "airflow-jwt-2")
+    if sidecar.users and any("create-user" in job["metadata"]["name"] for job in of_kind(made, "Job")):
+        yield "the chart makes a user of its own"
     yield from faults_of_secrets([the(made, "ConfigMap", "airflow-airside")])
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     if volumes["airside-config"]["configMap"]["name"] != "airflow-airside":
