@@ -17,8 +17,8 @@ use crate::support::keys::hs512;
 use front::{ALL, Front, Kind, Proxy, free};
 
 /// Whom Airflow takes the sender of this request for.
-fn whoami(front: &Front, request: Request) -> String {
-    let answer = front.ask(&request);
+fn whoami(front: &Front, request: &Request) -> String {
+    let answer = front.ask(request);
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json()["id"].as_str().expect("an id").to_owned()
 }
@@ -31,8 +31,8 @@ fn me() -> Request {
 fn a_caller_of_entra_reaches_airflow_as_the_right_user() {
     for kind in ALL {
         let front = Front::start(kind);
-        assert_eq!(whoami(&front, me().bearer(&v2_app().token())), APP, "{kind:?}");
-        assert_eq!(whoami(&front, me().bearer(&v2_user().token())), USER, "{kind:?}");
+        assert_eq!(whoami(&front, &me().bearer(&v2_app().token())), APP, "{kind:?}");
+        assert_eq!(whoami(&front, &me().bearer(&v2_user().token())), USER, "{kind:?}");
         let viewer = v2_app().roles(&["Airflow.Viewer"]).token();
         let dags = front.ask(&Request::get("/api/v2/dags?limit=1").bearer(&viewer));
         assert_eq!(dags.json()["dags"][0]["dag_id"], "demo", "{kind:?}");
@@ -96,11 +96,11 @@ fn the_interface_and_its_sessions_go_on_as_before() {
         assert_eq!(token.status, 201, "{kind:?}: {}", token.text());
         let token = token.json()["access_token"].as_str().unwrap().to_owned();
         let session = format!("_token={token}");
-        assert_eq!(whoami(&front, me().cookie(&session)), "admin", "{kind:?}");
-        assert_eq!(whoami(&front, me().bearer(&token)), "admin", "{kind:?}");
+        assert_eq!(whoami(&front, &me().cookie(&session)), "admin", "{kind:?}");
+        assert_eq!(whoami(&front, &me().bearer(&token)), "admin", "{kind:?}");
         // A bearer counts alone, whatever cookie stands beside it.
         let both = me().cookie(&session).bearer(&v2_app().token());
-        assert_eq!(whoami(&front, both), APP, "{kind:?}");
+        assert_eq!(whoami(&front, &both), APP, "{kind:?}");
         let variable = post("/api/v2/variables", &json!({"key": "x", "value": "x"}));
         let elsewhere = variable.cookie(&session).header("Sec-Fetch-Site", "cross-site");
         let answer = front.ask(&elsewhere);
@@ -200,7 +200,7 @@ fn a_token_as_large_as_entra_makes_them_gets_through() {
     let large = hs512(SECRET.as_bytes(), &airflow::header(), claims.value());
     for kind in ALL {
         let front = Front::start(kind);
-        assert_eq!(whoami(&front, me().bearer(&token)), APP, "{kind:?}");
+        assert_eq!(whoami(&front, &me().bearer(&token)), APP, "{kind:?}");
         // One that goes on as it came stands in the answer's head, too.
         let answer = front.ask(&me().bearer(&large));
         assert_eq!(answer.status, 200, "{kind:?}: {}", answer.text());

@@ -1,6 +1,6 @@
 //! Forward-auth on the wire: what each kind of proxy asks, and what it is told. `http` has the answers
 //! over HTTP, `envoy` those over gRPC, `alike` holds both against what is forwarded, `listener` is about
-//! who may ask. Against the proxies themselves it is proven in tests/forward_auth.
+//! who may ask. Against the proxies themselves it is proven in `tests/airflow/proxies.rs`.
 
 mod alike;
 mod envoy;
@@ -63,9 +63,10 @@ fn envoy(method: &str, target: &str) -> Request {
     Request::new(method, &format!("/airside/auth{target}")).host("airflow.example")
 }
 
+type Ask = fn(&str, &str) -> Request;
+
 /// Each of the three.
-const ALL: [(&str, fn(&str, &str) -> Request); 3] =
-    [("nginx", nginx), ("traefik", traefik), ("envoy", envoy)];
+const ALL: [(&str, Ask); 3] = [("nginx", nginx), ("traefik", traefik), ("envoy", envoy)];
 
 /// What the token of Airflow's form says, which airside signed.
 fn claims(authorization: &str) -> Value {

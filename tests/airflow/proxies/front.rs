@@ -174,8 +174,7 @@ fn nginx(
     fs::write(folder.join("site.conf"), site).unwrap();
     let here = folder.display();
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
-    let temporary: String =
-        temporary.iter().map(|name| format!("{name}_temp_path {here}/{name};")).collect();
+    let temporary = temporary.map(|name| format!("{name}_temp_path {here}/{name};")).concat();
     let around = format!(
         "daemon off; master_process off; pid {here}/pid; error_log stderr warn;\n\
          events {{}}\nhttp {{ access_log off; {temporary} include {here}/site.conf; }}\n"
