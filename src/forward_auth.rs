@@ -76,27 +76,66 @@ pub async fn serve(
     turn: Turn,
     mut request: Request<Incoming>,
 ) -> Response<Answer> {
+    let (form, mut exchange) = begin(core, peer, turn, &mut request);
+    match judge(core, peer, &mut exchange, request).await {
+        Ok(permission) => form.yes(&permission, exchange),
+        Err(rejection) => form.no(core, rejection, exchange),
+    }
+}
+
+/// Says no to a question that came by a connection too many.
+pub fn turn_away(
+    core: &Core,
+    peer: &Peer,
+    turn: Turn,
+    mut request: Request<Incoming>,
+) -> Response<Answer> {
+    let (form, exchange) = begin(core, peer, turn, &mut request);
+    form.no(core, Rejection::found_that(Reason::Overloaded, proxy::TOO_MANY), exchange)
+}
+
+fn begin(
+    core: &Core,
+    peer: &Peer,
+    turn: Turn,
+    request: &mut Request<Incoming>,
+) -> (Form, Exchange) {
     let spoken = core.gate().forward_auth.protocol;
     clients::forget_request_id(request.headers_mut(), spoken);
-    let mut exchange = core.begin(peer, turn, &request);
+    let mut exchange = core.begin(peer, turn, request);
     exchange.asked_by_proxy();
-    // A denial of a call is a 200, which another proxy than Envoy would take for a yes.
-    let over_grpc =
-        grpc::is_call(&request) && spoken.is_none_or(|protocol| protocol == Protocol::EnvoyGrpc);
-    match judge(core, peer, &mut exchange, request).await {
-        Ok(permission) => {
-            exchange.permitted();
-            if over_grpc {
-                return grpc::allow(&permission, exchange);
-            }
-            proxy::end(permission.answer().map(Answer::own), exchange)
+    (Form::of(request, spoken), exchange)
+}
+
+/// How an answer is said.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    /// By its status.
+    Http,
+    /// In a message, always with status 200.
+    Grpc,
+}
+
+impl Form {
+    /// A no over gRPC is a 200, which another proxy than Envoy would take for a yes.
+    fn of(request: &Request<Incoming>, spoken: Option<Protocol>) -> Self {
+        let by_message = spoken.is_none_or(|protocol| protocol == Protocol::EnvoyGrpc);
+        if by_message && grpc::is_call(request) { Self::Grpc } else { Self::Http }
+    }
+
+    fn yes(self, permission: &Permission, mut exchange: Exchange) -> Response<Answer> {
+        exchange.permitted();
+        match self {
+            Self::Http => proxy::end(permission.answer().map(Answer::own), exchange),
+            Self::Grpc => grpc::allow(permission, exchange),
         }
-        Err(rejection) => {
-            let (rejection, answer) = proxy::refusal(core, rejection, &mut exchange);
-            if over_grpc {
-                return grpc::deny(&rejection, &answer, exchange);
-            }
-            proxy::end(answer.map(Answer::own), exchange)
+    }
+
+    fn no(self, core: &Core, rejection: Rejection, mut exchange: Exchange) -> Response<Answer> {
+        let (rejection, answer) = proxy::refusal(core, rejection, &mut exchange);
+        match self {
+            Self::Http => proxy::end(answer.map(Answer::own), exchange),
+            Self::Grpc => grpc::deny(&rejection, &answer, exchange),
         }
     }
 }
@@ -118,9 +157,7 @@ async fn judge(
     let rules = &core.gate().forward_auth;
     let clients = Clients::of(request.headers(), &core.gate().sanitizer);
     match proxy::walk(core, &client, exchange, request).await? {
-        Passage::Forward(request) => {
-            Permission::of(request, rules, upgrade)?.without(clients, protocol)
-        }
+        Passage::Forward(request) => Permission::of(request, rules, upgrade, clients, protocol),
         // `route` gives out no tokens here: whoever asks forwards to Airflow, which has no such path.
         Passage::Exchange(..) => Err(Reason::NotFound.into()),
     }

@@ -117,6 +117,9 @@ pub enum Passage<B = Incoming> {
     Exchange(Inbound<B>, ExchangeRoute),
 }
 
+/// What is found of a connection beyond `limits.connections`.
+pub const TOO_MANY: &str = "too many connections";
+
 /// Refuses a request that came by a connection too many.
 pub fn turn_away(
     core: &Core,
@@ -124,7 +127,7 @@ pub fn turn_away(
     turn: Turn,
     request: &Request<Incoming>,
 ) -> Response<Answer> {
-    let rejection = Rejection::found_that(Reason::Overloaded, "too many connections");
+    let rejection = Rejection::found_that(Reason::Overloaded, TOO_MANY);
     let mut exchange = core.begin(peer, turn, request);
     let (_, answer) = refusal(core, rejection, &mut exchange);
     end(answer.map(Answer::own), exchange)

@@ -140,14 +140,15 @@ impl Visit {
     pub(super) async fn answer(&self, turn: Turn, request: Request<Incoming>) -> Response<Answer> {
         let core = self.current.core();
         let peer = self.client.judged_by(&core);
-        if self.surplus {
-            return proxy::turn_away(&core, &peer, turn, &request);
-        }
-        match peer.entrance() {
-            Entrance::ForwardAuth => {
+        match (peer.entrance(), self.surplus) {
+            (Entrance::ForwardAuth, true) => forward_auth::turn_away(&core, &peer, turn, request),
+            (Entrance::ForwardAuth, false) => {
                 Box::pin(forward_auth::serve(&core, &peer, turn, request)).await
             }
-            Entrance::Callers | Entrance::Workers => {
+            (Entrance::Callers | Entrance::Workers, true) => {
+                proxy::turn_away(&core, &peer, turn, &request)
+            }
+            (Entrance::Callers | Entrance::Workers, false) => {
                 proxy::serve(&core, &peer, turn, request).await
             }
         }

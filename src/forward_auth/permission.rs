@@ -28,6 +28,8 @@ impl Permission {
         request: UpstreamRequest<()>,
         rules: &Rules,
         upgrade: Upgrade,
+        clients: Clients,
+        protocol: Protocol,
     ) -> Result<Self, Rejection> {
         let (parts, (), bearer, _no_switch) = request.into_parts();
         let verified = matches!(bearer, Bearer::Ours(_) | Bearer::Airflows | Bearer::Removed);
@@ -42,17 +44,14 @@ impl Permission {
                 None => removed.push(name.clone()),
             }
         }
-        Ok(Self { set, removed, removes: false })
+        let removes = matches!(protocol, Protocol::Envoy | Protocol::EnvoyGrpc);
+        Self { set, removed, removes }.without(clients, protocol)
     }
 
     /// The same without what the client wrote, where who asks certainly removes or replaces it. A name of
     /// ours that the proxy's own file decides about is refused: no honest client sends one, and what
     /// that file forgets is then nobody's.
-    pub(super) fn without(
-        mut self,
-        clients: Clients,
-        protocol: Protocol,
-    ) -> Result<Self, Rejection> {
+    fn without(mut self, clients: Clients, protocol: Protocol) -> Result<Self, Rejection> {
         let is_set = |name: &HeaderName| self.set.iter().any(|(set, _)| set == name);
         let stray = clients.identity.iter().find(|name| match protocol {
             // It copies what it is configured to.
@@ -65,7 +64,6 @@ impl Permission {
             let found = format!("{stray} from a client, which only airside may write");
             return Err(malformed(found));
         }
-        self.removes = matches!(protocol, Protocol::Envoy | Protocol::EnvoyGrpc);
         if self.removes {
             let unsaid: Vec<HeaderName> = clients
                 .identity

@@ -63,7 +63,6 @@ fn envoy(method: &str, target: &str) -> Request {
     Request::new(method, &format!("/airside/auth{target}")).host("airflow.example")
 }
 
-/// A question about the request of a method and a target.
 type Ask = fn(&str, &str) -> Request;
 
 /// Each of the three.

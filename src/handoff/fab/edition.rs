@@ -6,6 +6,7 @@ use std::fmt;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::json;
 
+use crate::identity::roles::AirflowRole;
 use crate::identity::{Mapping, Origin};
 
 /// A short digest of the role maps of all issuers, as eight hexadecimal digits.
@@ -19,7 +20,7 @@ impl Edition {
         let maps = mappings.iter().filter_map(|mapping| match &mapping.origin {
             Origin::Mapped { pointer, roles } => {
                 let rows = roles.rows().map(|(value, roles)| {
-                    let roles: Vec<_> = roles.iter().map(|role| role.name()).collect();
+                    let roles: Vec<_> = roles.iter().map(AirflowRole::name).collect();
                     json!([value, roles])
                 });
                 Some(json!([*mapping.issuer, pointer, rows.collect::<Vec<_>>()]))

@@ -65,7 +65,7 @@ fn what_a_client_writes_in_the_name_of_airside_reaches_nobody() {
         assert_eq!(front.ask(&forged).status, 401, "{kind:?}");
         let forged = forged.bearer(&token);
         if kind == Kind::EnvoyGrpc {
-            assert_eq!(whoami(&front, forged), APP);
+            assert_eq!(whoami(&front, &forged), APP);
         } else {
             let answer = front.ask(&forged);
             assert_eq!(answer.status, kind.status(400), "{kind:?}: {}", answer.text());

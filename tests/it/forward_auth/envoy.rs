@@ -252,6 +252,19 @@ fn only_a_call_is_answered_as_one() {
     }
 }
 
+/// gRPC's own error would leave it to Envoy what becomes of the request.
+#[test]
+fn by_a_connection_too_many_a_call_is_denied() {
+    let asking = Asking::with(|config| config.set("/limits/connections", 1));
+    let mut first = Http2::open(asking.address);
+    let good = call(framed(&dags().message().0));
+    assert_eq!(Verdict::of(&mut first, &good).code, 0);
+    let surplus = dags().ask(asking.address);
+    assert_eq!((surplus.status, surplus.reason()), (503, "overloaded".to_owned()), "{surplus:?}");
+    assert_ne!(surplus.code, 0, "{surplus:?}");
+    assert_eq!(Verdict::of(&mut first, &good).code, 0);
+}
+
 #[test]
 fn one_connection_carries_many_calls() {
     let asking = Asking::start();
