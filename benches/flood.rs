@@ -4,7 +4,8 @@
 //! attackers share the other. Valid requests come at a fixed pace, and each is timed from the moment
 //! it was due, so that a late answer cannot hide the wait of the next. Quiet and flooded rounds
 //! alternate, and each flooded one is held against the quiet one just before it: whatever else the
-//! machine does falls on both. Single rounds scatter, so the median of their ratios is judged.
+//! machine does falls on both. Single rounds scatter, so the pair with the median of the ratios is
+//! judged, and printed.
 //! Attackers go as fast as they are answered, each with its connection, but give way to callers on
 //! the processor that they share, or the table would show their own contention.
 
@@ -143,10 +144,11 @@ fn measure(scene: &Scene, flood: &Flood) -> bool {
     let fetches = (scene.issuer.fetches() - fetches) as u64;
     let allowed = begun.elapsed().as_secs() / COOLDOWN.as_secs() + 1;
     let others = 100.0 * Work::now(scene).of_others_since(&work);
-    let [p50, p50_flooded] = [&quiet, &flooded].map(|rounds| median(rounds, |round| round.p50));
-    let [p99, p99_flooded] = [&quiet, &flooded].map(|rounds| median(rounds, |round| round.p99));
-    let pairs: Vec<_> = quiet.iter().zip(&flooded).collect();
-    let ratio = median(&pairs, |(quiet, flooded)| flooded.p99 / quiet.p99);
+    let mut pairs: Vec<_> = quiet.iter().zip(&flooded).collect();
+    pairs.sort_by(|one, other| slower(one).total_cmp(&slower(other)));
+    let judged = pairs[pairs.len() / 2];
+    let (Round { p50, p99 }, Round { p50: p50_flooded, p99: p99_flooded }) = judged;
+    let ratio = slower(&judged);
     println!(
         "{:<14} {:>9.0} {p50:>8.0} → {p50_flooded:>8.0} {p99:>8.0} → {p99_flooded:>8.0} \
          {ratio:>6.2} {:>8} {others:>5.0} %",
@@ -203,10 +205,9 @@ impl Round {
     }
 }
 
-fn median<R>(rounds: &[R], of: impl Fn(&R) -> f64) -> f64 {
-    let mut values: Vec<f64> = rounds.iter().map(of).collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+/// How much longer the slowest hundredth takes in the flooded round than in the quiet one before it.
+fn slower((quiet, flooded): &(&Round, &Round)) -> f64 {
+    flooded.p99 / quiet.p99
 }
 
 /// One round of valid traffic: how long each answer took from when its request was due.

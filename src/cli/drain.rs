@@ -32,10 +32,16 @@ fn drain(pid: Pid) -> Result<(), String> {
     let number = pid.as_raw_pid();
     let own = program("self")?;
     let found = program(&number.to_string())?;
-    // SIGUSR1 ends programs that do not know it.
     if found != own {
         return Err(format!(
             "process {number} is {found}, expected {own}: say with --pid which process is airside"
+        ));
+    }
+    // SIGUSR1 ends programs that do not wait for it: other commands, and one that has yet to start.
+    if !catches(number, Signal::USR1)? {
+        return Err(format!(
+            "process {number} does not wait for SIGUSR1, expected `airside serve` that has started: \
+             say with --pid which process that is, or stop this one by SIGTERM"
         ));
     }
     kill_process(pid, Signal::USR1)
@@ -47,6 +53,17 @@ fn program(process: &str) -> Result<String, String> {
     let name = fs::read_to_string(format!("/proc/{process}/comm"));
     let name = name.map_err(|error| format!("process {process} cannot be looked at: {error}"))?;
     Ok(name.trim_end().to_owned())
+}
+
+/// Whether the process has a handler for this signal: `SigCgt` of proc_pid_status(5), a bit for each.
+fn catches(process: i32, signal: Signal) -> Result<bool, String> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"));
+    let status =
+        status.map_err(|error| format!("process {process} cannot be looked at: {error}"))?;
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let caught = caught.ok_or_else(|| format!("/proc/{process}/status says no SigCgt"))?;
+    Ok(caught >> (signal.as_raw() - 1) & 1 == 1)
 }
 
 fn process(text: &str) -> Result<Pid, String> {

@@ -149,11 +149,11 @@ impl Builder<'_, '_, '_> {
         self.cache_dir = self.cache_dir();
         let issuers = self.issuers();
         let teams = self.teams();
-        let revocations =
-            self.revocations(issuers.as_ref().map(|(_, mappings, _)| mappings.as_slice()));
+        let mappings = issuers.as_ref().map(|(_, mappings, _)| mappings.as_slice());
+        let revocations = self.revocations(mappings);
         let access = self.access();
         let prefix = upstream.as_ref().map_or("", |upstream| upstream.prefix.as_str());
-        let handoff = self.handoff(prefix);
+        let handoff = self.handoff(prefix, mappings.unwrap_or_default());
         let terms = self.terms();
         let collector = self.collector();
         let sanitizer = handoff.as_ref().map(|(handoff, _)| self.sanitizer(&handoff.headers));

@@ -6,6 +6,7 @@
 //! with FAB again. One request per user asks, the others wait for what it learns.
 
 mod api;
+mod edition;
 mod note;
 mod roles;
 mod standing;
@@ -30,6 +31,7 @@ use crate::clock::{self, Timestamp};
 use crate::identity::{Principal, Statement};
 use crate::rejection::{Reason, Rejection};
 use api::{Admin, Created, Found, Release};
+pub use edition::Edition;
 use roles::Roles;
 use standing::{Known, Wanted};
 use trouble::Trouble;
@@ -47,6 +49,8 @@ pub struct Settings {
     pub adopt: HashSet<String>,
     /// The path of Airflow's `[api] base_url`.
     pub base_path: String,
+    /// What tokens' values mean, in short.
+    pub edition: Edition,
 }
 
 /// Makes tokens for users that FAB has.
@@ -199,7 +203,7 @@ impl Fab {
         let _turn = self.turns.acquire().await;
         let admin = Admin::new(&self.settings, &self.minter, airflow)?;
         self.suits(&admin).await?;
-        let found = find_or_create(&admin, wanted).await?;
+        let found = self.find_or_create(&admin, known, wanted).await?;
         found.may_be_changed(wanted.username, &self.settings.adopt)?;
         let id = match known {
             Some(known) if known.is_row_of(&found) => known.id().to_owned(),
@@ -208,16 +212,47 @@ impl Fab {
         if id == self.settings.admin_user_id {
             return Err(Trouble::AdminItself(wanted.username.to_owned()));
         }
-        let latest = standing::latest(known, &found, wanted, clock::now());
+        let latest = self.latest(known, &found, wanted);
+        // What Airflow was told on the former roles must not go on under the new ones, whoever has
+        // changed them.
+        if let Some(known) = known.filter(|known| !known.stays(&found, latest.0)) {
+            known.end();
+        }
         if found.roles != *latest.0 {
-            // What Airflow was told on the former roles must not go on under the new ones.
-            if let Some(known) = known {
-                known.end();
-            }
             admin.assign(&found, latest, clock::now()).await?;
         }
-        let now = clock::now();
-        Ok(Known::compared(id, &found, known, wanted, self.settings.cache_ttl, now))
+        let ttl = self.settings.cache_ttl;
+        Ok(Known::compared(id, &found, known, latest, ttl, clock::now()))
+    }
+
+    /// The user as FAB has it. Another airside may create it in the same moment.
+    async fn find_or_create(
+        &self,
+        admin: &Admin<'_, impl Airflow>,
+        known: Option<&Known>,
+        wanted: &Wanted<'_>,
+    ) -> Result<Found, Trouble> {
+        if let Some(found) = admin.find(wanted.username).await? {
+            return Ok(found);
+        }
+        let nothing = Found::default();
+        let latest = self.latest(known, &nothing, wanted);
+        match admin.create(wanted.username, latest).await? {
+            Created::Here(found) => Ok(found),
+            Created::NotNow(answer) => match admin.find(wanted.username).await? {
+                Some(found) => Ok(found),
+                None => Err(Trouble::NotCreated { username: wanted.username.to_owned(), answer }),
+            },
+        }
+    }
+
+    fn latest<'r>(
+        &self,
+        known: Option<&'r Known>,
+        found: &'r Found,
+        wanted: &'r Wanted<'_>,
+    ) -> (&'r Roles, Timestamp) {
+        standing::latest(known, found, wanted, self.settings.edition, clock::now())
     }
 
     /// Whether this Airflow and its FAB are recent enough; asked once in a while.
@@ -250,23 +285,6 @@ impl Fab {
         let basis = known.basis().clone();
         principal.keep(Statement { header: header.clone(), renew_at, basis });
         Ok(header)
-    }
-}
-
-/// The user as FAB has it. Another airside may create it in the same moment.
-async fn find_or_create(
-    admin: &Admin<'_, impl Airflow>,
-    wanted: &Wanted<'_>,
-) -> Result<Found, Trouble> {
-    if let Some(found) = admin.find(wanted.username).await? {
-        return Ok(found);
-    }
-    match admin.create(wanted).await? {
-        Created::Here(found) => Ok(found),
-        Created::NotNow(answer) => match admin.find(wanted.username).await? {
-            Some(found) => Ok(found),
-            None => Err(Trouble::NotCreated { username: wanted.username.to_owned(), answer }),
-        },
     }
 }
 
@@ -330,6 +348,7 @@ mod tests {
             cache_ttl: Duration::from_secs(30),
             adopt: HashSet::new(),
             base_path: String::new(),
+            edition: Edition::default(),
         };
         let key = SigningKey::shared(&Secret::new(b"secret"));
         Fab::new(settings, Minter::new(key, "a".into(), None, Duration::from_secs(300)))

@@ -91,6 +91,11 @@ impl<T: Clone + PartialEq> ValueMap<T> {
         self.0.iter().map(|(value, _)| value.as_str())
     }
 
+    /// The rows, in the order written.
+    pub fn rows(&self) -> impl Iterator<Item = (&str, &[T])> {
+        self.0.iter().map(|(value, mapped)| (value.as_str(), mapped.as_slice()))
+    }
+
     /// What `values` give, in the map's order, each once.
     #[must_use]
     pub fn resolve(&self, values: &[&str]) -> Vec<T> {

@@ -2,6 +2,7 @@
 //! that rotates, blinks, lies and hangs, while strangers flood it with unknown `kid`s. Time is
 //! paused and everything follows from a seed, so a failure can be seen again.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -82,7 +83,12 @@ async fn live(seed: u64) -> Counts {
     let issuer = Issuer(Arc::new(Mutex::new(World::new(schedule, chance))));
     let source = Source::simulated(issuer.clone(), schedule.timeout);
     let age = issuer.clone();
-    let jitter = move |span: Duration| span.mul_f64(age.world().chance.between(0.8, 1.0));
+    let jittered = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&jittered);
+    let jitter = move |span: Duration| {
+        count.fetch_add(1, Relaxed);
+        span.mul_f64(age.world().chance.between(0.8, 1.0))
+    };
     let kept = keep_fresh(Arc::clone(&store), source, None, schedule.refresh, jitter);
     let refresher = tokio::spawn(kept);
     let mut life = Life { issuer, store, requests: JoinSet::new(), stamps: Vec::new() };
@@ -95,7 +101,12 @@ async fn live(seed: u64) -> Counts {
         ended.unwrap();
     }
     refresher.abort();
-    std::mem::take(&mut life.issuer.world().counts)
+    let counts = std::mem::take(&mut life.issuer.world().counts);
+    // The last fetch may have ended this very moment.
+    let pauses = jittered.load(Relaxed);
+    let ended = counts.fetched + counts.failed;
+    assert!((pauses..=pauses + 1).contains(&ended), "{pauses} pauses jittered, {counts:?}");
+    counts
 }
 
 fn schedule(chance: &mut Chance) -> Schedule {

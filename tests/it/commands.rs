@@ -1,15 +1,17 @@
 //! The commands around `serve`: `config`, `schema`, `completions`, `healthcheck`, `drain`.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use crate::support::airside::{Airside, Ended};
 use crate::support::config::{Config, SECRET};
+use crate::support::entra::{CLIENT_ID, TENANT};
 use crate::support::expect::Verdicts;
 use crate::support::issuer::Issuer;
 use crate::support::scene::Scene;
+use crate::support::wait::eventually;
 
 #[test]
 fn the_help_lists_commands_in_the_order_in_which_they_are_met() {
@@ -110,6 +112,27 @@ fn only_an_airside_is_asked_to_drain() {
     stranger.kill().unwrap();
     stranger.wait().unwrap();
     assert!(alive, "whoever is no airside is left alone");
+}
+
+#[test]
+fn an_airside_that_does_not_wait_for_the_signal_is_not_ended_by_it() {
+    // It reads a token to explain, and knows no SIGUSR1.
+    let mut other = Command::new(env!("CARGO_BIN_EXE_airside"))
+        .args(["explain", "--entra-tenant", TENANT, "--entra-client-id", CLIENT_ID])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Until it runs its own program it has the name of this one.
+    let number = other.id().to_string();
+    let name = || std::fs::read_to_string(format!("/proc/{number}/comm")).unwrap();
+    eventually("it has begun", || (name() == "airside\n").then_some(()));
+    let ended = Airside::run(&["drain", "--pid", &number], &[]);
+    let alive = other.try_wait().unwrap().is_none();
+    other.kill().unwrap();
+    other.wait().unwrap();
+    assert_eq!(ended.code, Some(1), "{}", ended.log());
+    assert!(ended.stderr.contains("does not wait for SIGUSR1"), "{}", ended.stderr);
+    assert!(alive, "it is left alone");
 }
 
 #[test]

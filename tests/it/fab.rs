@@ -1,6 +1,8 @@
 //! The hand-off to Airflow with FAB: users found or created, roles kept in step, and what is said
 //! when that fails.
 
+mod replicas;
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
@@ -163,23 +165,6 @@ fn raised_roles_are_served_at_once_and_lowered_ones_when_airflow_has_forgotten()
 }
 
 #[test]
-fn the_wait_for_lowered_roles_outlives_a_restart_and_holds_for_every_airside() {
-    let table = Table::of(&[]);
-    let scene = scene(&table, |config| config.set("/handoff/fab/cache_ttl", "1h"), |_| None);
-    assert_eq!(scene.present(&of(APP, &["Airflow.Op"]).token()).status, 200);
-    let lower = of(APP, &["Airflow.Viewer"]).with("iat", now()).token();
-    assert_refused(&scene.present(&lower), 502, "handoff_failed");
-    let note = table.user(2).last_name;
-    assert!(note.starts_with("(airside: roles of 20") && note.contains(", lowered 20"), "{note}");
-    let config = for_fab(Config::new(&scene.issuer.url(), &scene.upstream.url()));
-    let another = Airside::start(&config.set("/handoff/fab/cache_ttl", "1h"));
-    let answer = another.ask(&dags().bearer(&lower));
-    assert_refused(&answer, 502, "handoff_failed");
-    // The former role is more than enough for what Airflow may still grant.
-    assert_eq!(another.ask(&dags().bearer(&of("other", &["Airflow.Op"]).token())).status, 200);
-}
-
-#[test]
 fn of_two_tokens_the_one_issued_last_says_which_roles_the_user_has() {
     let table = Table::of(&[]);
     let scene = usual(&table);
@@ -199,29 +184,6 @@ fn of_two_tokens_the_one_issued_last_says_which_roles_the_user_has() {
     assert_eq!(id(&scene, &new), "2");
 }
 
-/// However the tokens of one user are spread: nobody gives back what a later token has taken away.
-#[test]
-fn an_older_token_at_another_airside_does_not_bring_a_role_back() {
-    let table = Table::of(&[]);
-    let scene = usual(&table);
-    let issued = |role: &str, at: i64| of(APP, &[role]).with("iat", at).token();
-    let (old, new) = (issued("Airflow.Op", now() - 600), issued("Airflow.Viewer", now() - 10));
-    assert_eq!(id(&scene, &new), "2");
-    let config = for_fab(Config::new(&scene.issuer.url(), &scene.upstream.url()));
-    let another = Airside::start(&config);
-    let begun = Instant::now();
-    while begun.elapsed() < FORGOTTEN {
-        for airside in [&another, &scene.airside] {
-            for token in [&old, &new] {
-                assert_eq!(airside.ask(&dags().bearer(token)).status, 200, "{}", airside.log());
-                assert_eq!(table.user(2).roles, ["Viewer"]);
-            }
-        }
-    }
-    let changed = own(&scene).into_iter().filter(|one| one.method() == "PATCH");
-    assert_eq!(changed.count(), 0, "neither has changed anything");
-}
-
 #[test]
 fn what_was_signed_on_lower_roles_ends_when_they_are_raised() {
     let table = Table::of(&[]);
@@ -232,6 +194,27 @@ fn what_was_signed_on_lower_roles_ends_when_they_are_raised() {
     assert_eq!(id(&scene, &op), "2");
     // Airflow would give the older token the rights of an Op.
     assert_refused(&scene.present(&viewer), 502, "handoff_failed");
+}
+
+#[test]
+fn a_user_that_was_deleted_comes_back_with_what_the_latest_token_says() {
+    let table = Table::of(&[]);
+    let scene = usual(&table);
+    let issued = |role: &str, at: i64| of(APP, &[role]).with("iat", at).token();
+    let (old, new) = (issued("Airflow.Op", now() - 600), issued("Airflow.Viewer", now() - 10));
+    assert_eq!(id(&scene, &new), "2");
+    scene.upstream.take();
+    table.change(2, |user| user.gone = true);
+    within(FORGOTTEN, || {
+        assert_eq!(scene.present(&old).status, 200, "{}", scene.airside.log());
+        (table.users().len() == 3).then_some(())
+    })
+    .expect("it is made anew");
+    assert_eq!(table.user(3).roles, ["Viewer"]);
+    let asked = own(&scene);
+    let made = asked.iter().find(|one| one.method() == "POST").unwrap();
+    let body: Value = serde_json::from_slice(&made.body).unwrap();
+    assert_eq!(body["roles"], json!([{"name": "Viewer"}]), "not even for a moment");
 }
 
 #[test]
@@ -251,25 +234,6 @@ fn many_first_requests_at_once_ask_once() {
     assert_eq!(table.users().len(), 2);
     let logins = own(&scene).into_iter().filter(|one| one.target() == "/auth/login/");
     assert_eq!(logins.count(), 1);
-}
-
-#[test]
-fn a_user_that_another_airside_creates_at_the_same_time_is_taken_as_it_is() {
-    for status in [409, 500] {
-        let table = Table::of(&[]);
-        let raced = table.clone();
-        let scene = scene(
-            &table,
-            |config| config,
-            move |request| {
-                (request.method() == "POST").then(|| {
-                    raced.add(User::ours(APP, "Op"));
-                    Answer::json(status, &[], r#"{"detail":"Username already exists."}"#)
-                })
-            },
-        );
-        assert_eq!(id(&scene, &of(APP, &["Airflow.Op"]).token()), "2", "{status}");
-    }
 }
 
 #[test]

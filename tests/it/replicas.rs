@@ -6,6 +6,7 @@ mod restarts;
 mod revocation;
 mod secrets;
 
+use std::net::SocketAddr;
 use std::thread;
 
 use crate::support::airside::Airside;
@@ -39,6 +40,7 @@ impl Replicas {
     /// Does this while clients call with tokens of this key; not one request may fail.
     fn under_load(&mut self, key: &SigningKey, what: impl FnOnce(&mut Self, &Load)) {
         let load = Load::on(self.balancer.address());
+        let before = self.balancer.given();
         thread::scope(|scope| {
             let load = &load;
             for client in 0..CLIENTS {
@@ -54,7 +56,9 @@ impl Replicas {
         });
         load.assert_whole();
         let given = self.balancer.given();
-        assert!(given.iter().all(|given| *given > 0), "{given:?}");
+        // Each that is there now, whether it was before or not, has had some of this load.
+        let had = |now: &(SocketAddr, usize)| now.1 > 0 && !before.contains(now);
+        assert!(given.iter().all(had), "{before:?} {given:?}");
     }
 
     /// Ends the replica as Kubernetes does, and puts another there.
@@ -75,5 +79,5 @@ fn call(key: &SigningKey, client: usize, number: usize) -> Request {
 
 /// Each takes a while to leave, longer than the balancer takes to notice.
 fn draining(issuer: &Issuer, upstream: &str) -> Config {
-    Config::new(&issuer.url(), upstream).set("/drain/delay", "2s")
+    Config::new(&issuer.url(), upstream).set("/drain/delay", "5s")
 }

@@ -99,9 +99,10 @@ impl Balancer {
         self.wait_for_all();
     }
 
-    /// How many connections each of those that are there now was given.
-    pub(crate) fn given(&self) -> Vec<usize> {
-        self.endpoints.lock().unwrap().all.iter().map(|endpoint| endpoint.given).collect()
+    /// Those that are there now, and how many connections each was given.
+    pub(crate) fn given(&self) -> Vec<(SocketAddr, usize)> {
+        let endpoints = self.endpoints.lock().unwrap();
+        endpoints.all.iter().map(|endpoint| (endpoint.proxy, endpoint.given)).collect()
     }
 
     fn wait_for_all(&self) {

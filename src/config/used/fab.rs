@@ -8,7 +8,8 @@ use super::super::written::{self, AuthManager, HandoffType};
 use super::handoff::is_taken;
 use super::{Builder, Said};
 use crate::handoff::IdentityHeaders;
-use crate::handoff::fab::Settings;
+use crate::handoff::fab::{Edition, Settings};
+use crate::identity::Mapping;
 use crate::identity::roles::is_visible;
 use crate::sanitize::fold;
 
@@ -29,6 +30,7 @@ impl Builder<'_, '_, '_> {
         &mut self,
         written: &written::Handoff,
         headers: Option<&IdentityHeaders>,
+        mappings: &[Mapping],
     ) -> Result<Option<Settings>, Said> {
         let Some(fab) = &written.fab else {
             return if signs_for_fab(written) { Err(self.fab_is_missing()) } else { Ok(None) };
@@ -49,6 +51,7 @@ impl Builder<'_, '_, '_> {
             cache_ttl: fab.cache_ttl.0,
             adopt: fab.adopt.iter().cloned().collect(),
             base_path: self.base_path().ok_or(Said)?,
+            edition: Edition::of(mappings),
         };
         Ok(signs_for_fab(written).then_some(settings))
     }

@@ -15,21 +15,25 @@ use crate::handoff::assertion::Asserter;
 use crate::handoff::fab::Fab;
 use crate::handoff::signing::{Ambiguous, Published, SigningKey, public_entry};
 use crate::handoff::{Cookies, Handoff, IdentityHeaders, Token};
-use crate::identity::Held;
+use crate::identity::{Held, Mapping};
 use crate::sanitize::{fold, is_forwarding, is_hop_by_hop};
 use crate::token_exchange::Terms;
 
 impl Builder<'_, '_, '_> {
     /// The hand-off, and the key set that others verify it by; `prefix` is the path of
-    /// `upstream.url`.
-    pub(super) fn handoff(&mut self, prefix: &str) -> Option<(Handoff, Published)> {
+    /// `upstream.url`, and `mappings` say what the issuers' tokens mean.
+    pub(super) fn handoff(
+        &mut self,
+        prefix: &str,
+        mappings: &[Mapping],
+    ) -> Option<(Handoff, Published)> {
         let written = self.written.handoff.as_ref()?;
         self.form_fits(written.form);
         let token_key = self.token_key(written);
         let assertion = self.assertion(written.assertion.as_ref(), prefix);
         let headers = self.identity_headers(&written.headers);
         self.token_fits(written);
-        let fab = self.fab(written, headers.as_ref());
+        let fab = self.fab(written, headers.as_ref(), mappings);
         let ours = (token_key.as_ref().ok(), assertion.as_ref().ok());
         let published = self.published(
             written,

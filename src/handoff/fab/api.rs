@@ -18,9 +18,8 @@ use super::super::airflow_token::{Minter, Subject};
 use super::super::answers::{cut, detail, numbers, told};
 use super::super::{Airflow, UpstreamRequest, random_id};
 use super::Settings;
-use super::note::Note;
+use super::note::{self, Note};
 use super::roles::Roles;
-use super::standing::Wanted;
 use super::trouble::Trouble;
 use crate::clock::{self, Timestamp};
 use crate::token::jws::Parts;
@@ -171,18 +170,22 @@ impl<'a, A: Airflow> Admin<'a, A> {
         Ok(Some(user.into()))
     }
 
-    /// Creates the user with these roles, marked as ours, with a password that nobody knows.
-    pub(super) async fn create(&self, wanted: &Wanted<'_>) -> Result<Created, Trouble> {
-        let username = wanted.username;
+    /// Creates the user with these roles, which a token says that was issued then; marked as ours,
+    /// with a password that nobody knows.
+    pub(super) async fn create(
+        &self,
+        username: &str,
+        (roles, said_at): (&Roles, Timestamp),
+    ) -> Result<Created, Trouble> {
         let password = random_id().zip(random_id());
         let password = password.map(|(one, two)| one + &two).ok_or_else(|| Trouble::Odd {
             asked: "for a password".into(),
             answer: "no random bytes".into(),
         })?;
-        let note = Note { said_at: Some(wanted.issued_at), lowered_at: None };
+        let note = note::written(said_at, self.settings.edition, None);
         let body = json!({
             "username": username, "email": mark(username), "first_name": username,
-            "last_name": note.to_string(), "roles": listed(&wanted.roles), "password": password,
+            "last_name": note, "roles": listed(roles), "password": password,
         });
         let answer = self.send(Method::POST, USERS, Some(&body)).await?;
         // FAB answers 500 to the second of two at once, which its table refuses.
@@ -205,8 +208,8 @@ impl<'a, A: Airflow> Admin<'a, A> {
         let (mask, body) = if user.created_by_us {
             let lowers = !roles.cover(&user.roles);
             let lowered_at = if lowers { Some(now) } else { user.note.lowered_at };
-            let note = Note { said_at: Some(said_at), lowered_at };
-            let body = json!({ "roles": listed(roles), "last_name": note.to_string() });
+            let note = note::written(said_at, self.settings.edition, lowered_at);
+            let body = json!({ "roles": listed(roles), "last_name": note });
             ("roles,last_name", body)
         } else {
             ("roles", json!({ "roles": listed(roles) }))

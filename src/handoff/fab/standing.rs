@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use super::api::Found;
+use super::edition::Edition;
 use super::roles::Roles;
 use super::trouble::Trouble;
 use crate::caller::Authenticated;
@@ -41,6 +42,8 @@ pub(super) struct Known {
     said_at: Timestamp,
     compared_at: Timestamp,
     shadow: Option<Shadow>,
+    /// What the note said of it, which need not be waited for again.
+    lowered_at: Option<Timestamp>,
     basis: Basis,
 }
 
@@ -53,26 +56,26 @@ struct Shadow {
 }
 
 impl Known {
-    /// The user after a comparison: `found` is what FAB had before it was changed.
+    /// The user after a comparison: `found` is what FAB had before it was changed, and the roles
+    /// those that a token says that was issued then, see [`latest`].
     pub(super) fn compared(
         id: String,
         found: &Found,
         before: Option<&Self>,
-        wanted: &Wanted<'_>,
+        (roles, said_at): (&Roles, Timestamp),
         cache_ttl: Duration,
         now: Timestamp,
     ) -> Self {
-        let (roles, said_at) = latest(before, found, wanted, now);
-        let roles = roles.clone();
-        let unchanged = |known: &&Self| known.basis.holds() && known.roles == roles;
+        let unchanged = before.filter(|known| known.stays(found, roles));
         Self {
-            basis: before.filter(unchanged).map(|known| known.basis.clone()).unwrap_or_default(),
-            shadow: Shadow::cast(found, before, &roles, cache_ttl, now),
+            basis: unchanged.map(|known| known.basis.clone()).unwrap_or_default(),
+            shadow: Shadow::cast(found, before, roles, cache_ttl, now),
+            lowered_at: found.note.lowered_at,
             said_at,
             created_on: found.created_on.clone(),
             compared_at: now,
             id,
-            roles,
+            roles: roles.clone(),
         }
     }
 
@@ -91,6 +94,11 @@ impl Known {
     /// Ends every statement that was made on this.
     pub(super) fn end(&self) {
         self.basis.end();
+    }
+
+    /// Whether what was said on this may go on, now that FAB has this and the roles are to be those.
+    pub(super) fn stays(&self, found: &Found, roles: &Roles) -> bool {
+        self.is_row_of(found) && self.roles == *roles && found.roles == *roles
     }
 
     /// Whether it is the same row of FAB's table, so that the id is still its own: nobody can set
@@ -145,6 +153,7 @@ pub(super) fn latest<'r>(
     before: Option<&'r Known>,
     found: &'r Found,
     wanted: &'r Wanted<'_>,
+    edition: Edition,
     now: Timestamp,
 ) -> (&'r Roles, Timestamp) {
     let here = before.map(|known| (&known.roles, known.said_at));
@@ -152,10 +161,11 @@ pub(super) fn latest<'r>(
     let (roles, said_at) = here.unwrap_or((&wanted.roles, wanted.issued_at));
     // A time that is still to come would make every token an older one.
     let noted = found.note.said_at.filter(|noted| *noted <= now.after(MOST_AHEAD));
-    match noted {
-        Some(noted) if noted > said_at => (&found.roles, noted),
-        _ => (roles, said_at),
-    }
+    let Some(noted) = noted.filter(|noted| *noted > said_at) else { return (roles, said_at) };
+    // By other maps the token of that time may mean less today, which nobody can tell from the note:
+    // so an older one may lower the roles as it is read now, but still not raise them.
+    let lowers = found.note.edition != Some(edition) && found.roles.cover(roles);
+    (if lowers { roles } else { &found.roles }, noted)
 }
 
 impl Shadow {
@@ -169,17 +179,25 @@ impl Shadow {
     ) -> Option<Self> {
         let lasts = cache_ttl + MARGIN;
         let earlier = before.and_then(|known| known.shadow.clone());
+        // Who was not asked when another airside lowered the roles cannot know which they were.
+        let told = found.note.lowered_at;
+        let told = told.filter(|_| before.is_none_or(|known| known.lowered_at != told));
+        let told = told.map(|then| Self { roles: None, until: then.min(now).after(lasts) });
+        let earlier = match (earlier, told) {
+            (Some(earlier), Some(told)) if told.until > earlier.until => Some(told),
+            (earlier, told) => earlier.or(told),
+        };
         let earlier = earlier.filter(|shadow| now < shadow.until);
         let former = before.map_or_else(Roles::default, |known| known.roles.clone());
         let former = former.union(&found.roles);
         if !roles.cover(&former) {
-            let still = earlier.and_then(|shadow| shadow.roles).unwrap_or_default();
-            return Some(Self { roles: Some(former.union(&still)), until: now.after(lasts) });
+            let roles = match earlier {
+                Some(earlier) => earlier.roles.map(|still| former.union(&still)),
+                None => Some(former),
+            };
+            return Some(Self { roles, until: now.after(lasts) });
         }
-        // Who was not here when another airside lowered the roles cannot know which they were.
-        let told = found.note.lowered_at.map(|then| then.min(now).after(lasts));
-        let told = told.filter(|until| before.is_none() && now < *until);
-        earlier.or(told.map(|until| Self { roles: None, until }))
+        earlier
     }
 }
 
@@ -212,7 +230,13 @@ mod tests {
     }
 
     fn known(found: &Found, before: Option<&Known>, wanted: &Wanted<'_>, now: u64) -> Known {
-        Known::compared("7".into(), found, before, wanted, TTL, at(now))
+        let latest = latest(before, found, wanted, Edition::default(), at(now));
+        Known::compared("7".into(), found, before, latest, TTL, at(now))
+    }
+
+    fn noted_by(edition: Edition, said_at: Option<u64>, found: Found) -> Found {
+        let edition = Some(edition);
+        Found { note: Note { said_at: said_at.map(at), edition, lowered_at: None }, ..found }
     }
 
     fn refusal(known: &Known, wanted: &Wanted<'_>, now: u64) -> Option<&'static str> {
@@ -267,11 +291,39 @@ mod tests {
             (Some(1_000_000), 131, Some("lowered")),
             (Some(1_000_000), 132, None),
         ] {
-            let note = Note { said_at: None, lowered_at: lowered_at.map(at) };
+            let note = Note { lowered_at: lowered_at.map(at), ..Note::default() };
             let found = Found { note, ..found(&["Viewer"]) };
             let known = known(&found, None, &wanted, 100);
             assert_eq!(refusal(&known, &wanted, now), expected, "{lowered_at:?}");
         }
+    }
+
+    #[test]
+    fn roles_that_another_airside_raised_and_lowered_are_waited_for_whatever_was_known_before() {
+        let viewer = wants(&["Viewer"], 5);
+        let lowered = |lowered_at: u64, names: &[&str]| {
+            let note = Note { lowered_at: Some(at(lowered_at)), ..Note::default() };
+            Found { note, ..found(names) }
+        };
+        let stale = known(&found(&["Viewer"]), None, &viewer, 60);
+        let told = known(&lowered(90, &["Viewer"]), Some(&stale), &viewer, 100);
+        assert_eq!(refusal(&told, &viewer, 121), Some("lowered"));
+        assert_eq!(refusal(&told, &viewer, 122), None);
+        // The same word is not waited for again, though it lie in the future.
+        let ahead = known(&lowered(1_000_000, &["Viewer"]), Some(&stale), &viewer, 100);
+        let again = known(&lowered(1_000_000, &["Viewer"]), Some(&ahead), &viewer, 131);
+        assert_eq!(refusal(&again, &viewer, 131), Some("lowered"));
+        assert_eq!(refusal(&again, &viewer, 132), None);
+        // Another one ends later than the wait for what was lowered here.
+        let here = known(&found(&["Op"]), None, &viewer, 100);
+        let later = known(&lowered(110, &["Viewer"]), Some(&here), &viewer, 120);
+        assert_eq!(refusal(&later, &viewer, 141), Some("lowered"));
+        assert_eq!(refusal(&later, &viewer, 142), None);
+        // Which roles those were stays unknown when less is taken away here.
+        let op = known(&lowered(110, &["Op"]), None, &wants(&["Viewer"], 6), 120);
+        let back = wants(&["Op"], 7);
+        let back_now = known(&lowered(120, &["Viewer"]), Some(&op), &back, 121);
+        assert_eq!(refusal(&back_now, &back, 130), Some("lowered"));
     }
 
     #[test]
@@ -315,10 +367,9 @@ mod tests {
             // Nobody has been told what is still to come.
             (Some(1_000_000), 49, &["Op"], None),
         ] {
-            let note = Note { said_at: noted.map(at), lowered_at: None };
-            let found = Found { note, ..found(&["Viewer"]) };
+            let found = noted_by(Edition::default(), noted, found(&["Viewer"]));
             let wanted = wants(&["Op"], issued_at);
-            let (roles_now, said_at) = latest(None, &found, &wanted, at(100));
+            let (roles_now, said_at) = latest(None, &found, &wanted, Edition::default(), at(100));
             assert_eq!(*roles_now, roles(expected), "{noted:?} {issued_at}");
             let known = known(&found, None, &wanted, 100);
             assert_eq!((&known.roles, known.said_at), (roles_now, said_at));
@@ -326,9 +377,27 @@ mod tests {
         }
         // And one that was told more here than is noted goes on with that.
         let here = known(&found(&["Op"]), None, &wants(&["Op"], 60), 100);
-        let note = Note { said_at: Some(at(50)), lowered_at: None };
-        let found = Found { note, ..found(&["Viewer"]) };
-        assert_eq!(latest(Some(&here), &found, &wants(&["Data"], 40), at(130)).0, &roles(&["Op"]));
+        let found = noted_by(Edition::default(), Some(50), found(&["Viewer"]));
+        let data = wants(&["Data"], 40);
+        let latest = latest(Some(&here), &found, &data, Edition::default(), at(130));
+        assert_eq!(latest.0, &roles(&["Op"]));
+    }
+
+    #[test]
+    fn a_note_made_by_other_maps_keeps_an_older_token_from_raising_and_not_from_lowering() {
+        let (now, then) = (Edition::default(), Edition::read("00c0ffee").unwrap());
+        for (edition, has, carries, expected) in [
+            (now, "Op", "Viewer", "Op"),
+            (then, "Op", "Viewer", "Viewer"),
+            (then, "Viewer", "Op", "Viewer"),
+            (then, "Viewer", "Data", "Viewer"),
+        ] {
+            let found = noted_by(edition, Some(50), found(&[has]));
+            let wanted = wants(&[carries], 49);
+            let latest = latest(None, &found, &wanted, now, at(100));
+            // And what was noted goes on counting, as it is read now.
+            assert_eq!(latest, (&roles(&[expected]), at(50)), "{edition} {has} {carries}");
+        }
     }
 
     #[test]
@@ -355,5 +424,12 @@ mod tests {
         assert!(!same.basis().holds(), "one basis while nothing changes");
         let other = known(&found(&["Viewer"]), Some(&first), &wants(&["Op"], 51), 160);
         assert!(other.basis().holds());
+        // Also where another airside has changed them, or the user was made anew.
+        let viewer = known(&found(&["Viewer"]), None, &wanted, 100);
+        assert!(viewer.stays(&found(&["Viewer"]), &roles(&["Viewer"])));
+        assert!(!viewer.stays(&found(&["Op"]), &roles(&["Op"])));
+        assert!(!viewer.stays(&found(&["Op"]), &roles(&["Viewer"])));
+        let anew = Found { created_on: Some("again".into()), ..found(&["Viewer"]) };
+        assert!(!viewer.stays(&anew, &roles(&["Viewer"])));
     }
 }

@@ -94,11 +94,24 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
+    /// The port is found free before it is bound, so somebody else may have it then.
     pub(crate) fn start(kind: Kind, airside: SocketAddr, airflow: SocketAddr) -> Self {
+        let in_use = |log: &String| log.to_lowercase().contains("address already in use");
+        let mut tries = (0..3).map(|_| Self::start_at(free(), kind, airside, airflow));
+        let started = tries.find(|started| !started.as_ref().is_err_and(in_use));
+        started.expect("a free port").unwrap_or_else(|log| panic!("{kind:?} has ended: {log}"))
+    }
+
+    /// What it logged, where it ends instead of answering.
+    fn start_at(
+        address: SocketAddr,
+        kind: Kind,
+        airside: SocketAddr,
+        airflow: SocketAddr,
+    ) -> Result<Self, String> {
         let folder = tempfile::tempdir().unwrap();
         // Where nginx keeps bodies it becomes somebody else, who may look there.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        let address = free();
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/forward-auth");
         let shipped = fs::read_to_string(shipped.join(kind.file())).unwrap();
         let mut command = match kind {
@@ -107,7 +120,8 @@ impl Proxy {
                 envoy(folder.path(), &shipped, address, airside, airflow)
             }
         };
-        let log = fs::File::create(folder.path().join("log")).unwrap();
+        let path = folder.path().join("log");
+        let log = fs::File::create(&path).unwrap();
         let child = command
             .env_clear()
             .stdin(Stdio::null())
@@ -115,9 +129,17 @@ impl Proxy {
             .stderr(log)
             .spawn()
             .unwrap();
-        let proxy = Self { child, address, _folder: folder };
-        eventually("the proxy answers", || Request::get("/").try_send(address).ok());
-        proxy
+        let mut proxy = Self { child, address, _folder: folder };
+        let ended = eventually("the proxy answers", || {
+            let answers = Request::get("/").try_send(address).is_ok();
+            // Asked afterwards: what answers for a proxy that has ended is somebody else.
+            let ended = proxy.child.try_wait().unwrap();
+            (answers || ended.is_some()).then_some(ended)
+        });
+        match ended {
+            Some(status) => Err(format!("{status}\n{}", fs::read_to_string(path).unwrap())),
+            None => Ok(proxy),
+        }
     }
 }
 

@@ -79,7 +79,7 @@ fn a_signing_key_that_is_published_first_changes_without_a_failed_request() {
                 replica.changes(|config| keyed(config, signs, publishes));
                 load.goes_on(BETWEEN);
             }
-            // From whichever the balancer gives it.
+            // From any: by now all publish the same.
             airflow.reads(&replicas.all[REPLICAS - 1]);
         }
     });
