@@ -156,6 +156,8 @@ def faults_of_answers(sidecar: Sidecar, issuer: Issuer) -> Iterator[str]:
     api = "/api/v1" if sidecar.part == "webserver" else "/api/v2"
     yield from answers(8081, "GET", "/", None)  # Airflow is on loopback alone
     yield from faults_of_callers(api, 200 if sidecar.part == "webserver" else 201, issuer)
+    if sidecar.users:
+        yield from faults_of_redirects("/login" if sidecar.part == "webserver" else "/auth/login")
     if sidecar.part == "webserver":
         return
     workers, others = (8082, 403) if sidecar.execution else (8080, 200)
@@ -165,6 +167,17 @@ def faults_of_answers(sidecar: Sidecar, issuer: Issuer) -> Iterator[str]:
         yield from answers(8082, "GET", "/api/v2/version", 403)
     else:
         yield from answers(8082, "GET", "/execution/health", None)
+
+
+def faults_of_redirects(login: str) -> Iterator[str]:
+    """Airflow leads browsers to where they came from: TLS that the ingress ended, and its host."""
+    connection = http.client.HTTPConnection(POD, 8080, timeout=60)
+    connection.request("GET", login, headers={
+        "Host": "airflow.contoso.com", "X-Forwarded-Proto": "https"})
+    led = connection.getresponse().getheader("Location")
+    connection.close()
+    if led != f"https://airflow.contoso.com{login}/":
+        yield f"{login} leads to {led}"
 
 
 def faults_of_callers(api: str, made: int, issuer: Issuer) -> Iterator[str]:
