@@ -55,7 +55,7 @@ fn program(process: &str) -> Result<String, String> {
     Ok(name.trim_end().to_owned())
 }
 
-/// Whether the process has a handler for this signal: `SigCgt` of `proc_pid_status(5)`, a bit for each.
+/// Whether the process has a handler for this signal: `SigCgt` in `proc_pid_status(5)`.
 fn catches(process: i32, signal: Signal) -> Result<bool, String> {
     let status = fs::read_to_string(format!("/proc/{process}/status"));
     let status =

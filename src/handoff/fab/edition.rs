@@ -6,8 +6,7 @@ use std::fmt;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::json;
 
-use crate::identity::roles::AirflowRole;
-use crate::identity::{Mapping, Origin};
+use crate::identity::{AirflowRole, Mapping, Origin};
 
 /// A short digest of the role maps of all issuers, as eight hexadecimal digits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,7 +47,7 @@ impl fmt::Display for Edition {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::{AirflowRole, RoleMap};
+    use crate::identity::RoleMap;
 
     fn of(value: &str, role: &str) -> Edition {
         let roles = vec![AirflowRole::new(role).unwrap()];
