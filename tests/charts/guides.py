@@ -70,7 +70,10 @@ def faults_of_objects(made: list[dict], blocks: list[dict]) -> Iterable[str]:
         if one["apiVersion"].partition("/")[0] in KNOWN:
             yield from validated(yaml.safe_dump(one), NEWEST)
     yield from faults_of_names(made, chart)
+    named = {(one["kind"], one["metadata"]["name"]) for one in chart}
     for one in made:
+        if (one["kind"], one["metadata"]["name"]) in named:
+            yield f"{one['kind']} {one['metadata']['name']} would take the place of the chart's"
         spec = one.get("spec", {})
         if target := spec.get("targetRef"):
             there = {(found["kind"], found["metadata"]["name"]) for found in [*chart, *made]}
