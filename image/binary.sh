@@ -22,6 +22,8 @@ target=$processor-unknown-linux-musl
 profile=${PROFILE:-release}
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 
+# One piece of code in the end: smaller than the pieces of a thin LTO, which have copies of each other.
+export CARGO_PROFILE_RELEASE_LTO=fat
 export ZIG="${ZIG:-zig}" ZIG_TARGET="$processor-linux-musl"
 name=$(echo "$target" | tr - _)
 upper=$(echo "$name" | tr a-z A-Z)

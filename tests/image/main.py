@@ -28,7 +28,7 @@ from archive import Archive  # noqa: E402
 from program import faults_of_program, faults_of_serving  # noqa: E402
 
 # Bytes of an image, as docs/image.md promises them: on a disk, and to be pulled.
-MOST, MOST_PULLED = 12 * 1024 * 1024, 6_000_000
+MOST, MOST_PULLED = 12_000_000, 6_000_000
 FILES = {"LICENSE": (0o444, 0, 0, 0), "airside": (0o555, 0, 0, 0)}
 PACKAGE = re.compile(r'^([\w-]+) = "(.*)"$', re.MULTILINE)
 LABELS = ["title", "description", "licenses", "version", "source", "revision"]
