@@ -28,16 +28,8 @@ pub enum Entrance {
     ForwardAuth,
 }
 
-/// The sockets that connections come in by.
-#[derive(Debug)]
-struct Entrances {
-    callers: Door,
-    workers: Option<Door>,
-    proxies: Option<Door>,
-}
-
-/// The sockets before anybody is accepted there: where callers connect, and where workers and proxies
-/// do, if there are such.
+/// The sockets that connections come in by: where callers connect, and where workers and proxies do,
+/// if there are such.
 #[derive(Debug)]
 pub struct Sockets<L = tokio::net::TcpListener> {
     /// `listen`.
@@ -62,10 +54,10 @@ impl Sockets {
 /// One of them. What it accepts is not tokio's yet: only the core that serves it waits for it.
 type Door = AsyncFd<TcpListener>;
 
-impl Entrances {
+impl Sockets<Door> {
     /// Of sockets that do not block. Must run on the runtime that accepts.
     #[expect(deprecated, reason = "a listener keeps its descriptor; what replaces it is unsafe")]
-    fn new(sockets: Sockets<TcpListener>) -> io::Result<Self> {
+    fn open(sockets: Sockets<TcpListener>) -> io::Result<Self> {
         let door = |listener| AsyncFd::with_interest(listener, Interest::READABLE);
         Ok(Self {
             callers: door(sockets.callers)?,
@@ -120,7 +112,7 @@ pub async fn start(
         return Err(io::Error::other("there is no core"));
     };
     let (report, begun) = oneshot::channel();
-    host.host(async move || match Entrances::new(sockets) {
+    host.host(async move || match Sockets::open(sockets) {
         Ok(entrances) => {
             drop(report.send(Ok(())));
             accept(entrances, cores, generations, drain).await;
@@ -132,7 +124,7 @@ pub async fn start(
 
 /// Above `limits.connections` open ones some more are taken to be told so, the rest is closed.
 async fn accept(
-    entrances: Entrances,
+    entrances: Sockets<Door>,
     cores: Vec<Handle>,
     generations: Generations,
     mut drain: Drain,
